@@ -1,0 +1,75 @@
+"""The settings of every process, read once from environment variables named REDPACKET_<FIELD>."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Struct
+
+PREFIX = "REDPACKET_"
+
+Milliseconds = Annotated[int, Meta(ge=1, le=600_000)]
+
+
+class SettingsError(Exception):
+    """A setting is missing, unknown or out of range; the message names it and says what is wanted."""
+
+
+class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    # Where the servers are.
+    postgres_url: str
+    redis_url: str
+    kafka_bootstrap: str
+    # A folder with id.key, split.key and jwt_public.pem (and jwt_private.pem where tokens are issued).
+    keys_dir: str
+
+    # Fixed for the life of a deployment: kept in Postgres, and a process that disagrees refuses to start.
+    shards: Annotated[int, Meta(ge=1, le=256)] = 16
+    currency: Annotated[str, Meta(pattern="^[A-Z]{3}$")] = "CNY"
+
+    jwt_issuer: str = "redpacket"
+    jwt_audience: str = "redpacket"
+
+    # How long a request may take before it is answered 202 or 503.
+    request_timeout_ms: Milliseconds = 3_000
+    # How long one call to each part may take.
+    redis_timeout_ms: Milliseconds = 1_000
+    postgres_timeout_ms: Milliseconds = 2_000
+    kafka_timeout_ms: Milliseconds = 2_000
+
+    # Requests of one shard that may wait in one worker; more are refused with 503.
+    queue_max: Annotated[int, Meta(ge=1)] = 4_096
+    # Items in one batch: one call to Redis, one record in Kafka.
+    batch_max: Annotated[int, Meta(ge=1, le=2_000)] = 512
+    # Entries in a shard's outbox (reserved, not yet confirmed); more are refused with 503.
+    outbox_max: Annotated[int, Meta(ge=1)] = 256
+
+    # The health and metrics port of this process; 0 takes a free one.
+    ops_port: Annotated[int, Meta(ge=0, le=65_535)] = 0
+
+
+def read_settings(environ: Mapping[str, str]) -> Settings:
+    """The settings in `environ`. Raises SettingsError naming the variable that is missing, unknown or wrong."""
+    given = {name.removeprefix(PREFIX).lower(): value for name, value in environ.items() if name.startswith(PREFIX)}
+    try:
+        return msgspec.convert(given, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"settings: {error} (variables are named {PREFIX}<FIELD>)") from None
+
+
+def settings_environ(settings: Settings) -> dict[str, str]:
+    """The environment variables that read_settings turns into `settings`."""
+    return {PREFIX + name.upper(): str(value) for name, value in msgspec.structs.asdict(settings).items()}
+
+
+def read_key(settings: Settings, name: str) -> bytes:
+    """The bytes of the key file `name` in keys_dir: 64 hex digits make 32 bytes. Raises SettingsError."""
+    path = Path(settings.keys_dir) / name
+    try:
+        key = bytes.fromhex(path.read_text().strip())
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"settings: the key {path} cannot be read: {error}") from None
+    if len(key) != 32:
+        raise SettingsError(f"settings: the key {path} has {len(key)} bytes, 32 are wanted (64 hex digits)")
+    return key
