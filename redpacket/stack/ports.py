@@ -1,0 +1,70 @@
+"""Ports of 127.0.0.1 that are free now and stay ours: outside of the range from which the kernel serves clients.
+
+A port of that range could be taken by any client while its server is down; worse, a client that keeps calling a dead
+server there sooner or later gets that very port as its own and is connected to itself.
+"""
+
+import random
+import socket
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from redpacket.stack.error import StackError
+from redpacket.stack.files import write_whole
+
+LOWEST = 10_000
+CLIENTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
+TRIES = 200
+
+
+class Ports(Struct, forbid_unknown_fields=True):
+    postgres: int = 0
+    redis: int = 0
+    kafka: int = 0
+    kafka_controller: int = 0
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        # As the servers do: connections that are still being closed do not hold a port.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
+def free_port() -> int:
+    """A free port of 127.0.0.1, drawn at random so that stacks that start together do not meet. Raises StackError."""
+    servers = range(LOWEST, _first_client_port())
+    for port in random.sample(servers, min(TRIES, len(servers))):
+        if is_free(port):
+            return port
+    raise StackError(f"no free port of 127.0.0.1 was found from {servers.start} to {servers.stop}")
+
+
+def kept_ports(file: Path) -> Ports:
+    """The ports of the last start, kept in `file`; one that is new, or that somebody else has taken, is chosen anew.
+
+    Every server can live with another port (Kafka too: a lone KRaft node takes its new addresses from its settings).
+    """
+    try:
+        ports = msgspec.json.decode(file.read_bytes(), type=Ports)
+    except (FileNotFoundError, msgspec.DecodeError):
+        ports = Ports()
+    for name, port in msgspec.structs.asdict(ports).items():
+        if not port or not is_free(port):
+            setattr(ports, name, free_port())
+    write_whole(file, msgspec.json.encode(ports))
+    return ports
+
+
+def _first_client_port() -> int:
+    try:
+        first = int(CLIENTS.read_text().split()[0])
+    except (OSError, ValueError):
+        first = 32_768
+    return first if first > 2 * LOWEST else 65_536  # a machine that gives clients nearly all ports
