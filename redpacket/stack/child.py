@@ -62,7 +62,7 @@ class Child:
                 self._show("stopped")
 
     async def wait_ready(self, timeout_s: float = 60.0) -> None:
-        """Return once it does its work. Raises StackError with the end of its log when it is too late or dies each time."""
+        """Return once it does its work. Raises StackError with the end of its log when it is late or dies each time."""
         deadline = asyncio.get_running_loop().time() + timeout_s
         while self.state != "ready":
             if self._deaths >= DEATHS_MAX:
@@ -86,7 +86,7 @@ class Child:
             self._show("restarting")
 
     async def stop(self, number: Signals | None = None) -> None:
-        """Send it `number` (its own stop signal if None), after `stop_s` SIGKILL; return when it is gone, to stay down."""
+        """Send it `number` (None: its own stop signal), after `stop_s` SIGKILL; return when it is gone, for good."""
         self._wanted.clear()
         self.signal(number or self.program.stop_signal)
         self.signal(SIGCONT)  # a suspended one could not heed it

@@ -2,21 +2,34 @@
 
 import os
 import shutil
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from redpacket.stack.error import StackError
 
 
-def write_whole(path: Path, content: bytes, mode: int = 0o644) -> None:
+def write_whole(path: Path, content: bytes) -> None:
     """Put `content` in the place of `path`: a reader sees the old content or the new one. Raises OSError."""
+    with _written(path, content, 0o644) as half:
+        half.replace(path)
+
+
+def write_new(path: Path, content: bytes, mode: int) -> None:
+    """Make `path`, with `content`, if there is none: what is there is never replaced. Raises OSError."""
+    with _written(path, content, mode) as half, suppress(FileExistsError):
+        path.hardlink_to(half)
+
+
+@contextmanager
+def _written(path: Path, content: bytes, mode: int) -> Iterator[Path]:
     half = path.with_name(f"{path.name}.{os.getpid()}.new")
     try:
         with open(os.open(half, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        half.replace(path)
+        yield half
     finally:
         half.unlink(missing_ok=True)
     sync_folder(path.parent)

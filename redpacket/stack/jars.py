@@ -1,4 +1,4 @@
-"""Kafka's jars, fetched once for all data folders of this user; a program of its own, so it can be stopped at any time."""
+"""Kafka's jars, fetched once for all data folders of this user; a program of its own, to be stopped at any time."""
 
 import fcntl
 import hashlib
@@ -20,7 +20,7 @@ def jars_folder() -> Path:
 
 
 def fetch_jars(folder: Path) -> None:
-    """Fill `folder`, wholly or not at all; one process at a time. Raises ValueError when these are not the jars wanted."""
+    """Fill `folder`, wholly or not at all, one process at a time. Raises ValueError when they are not the jars known."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.with_name(f"{folder.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -61,7 +61,7 @@ class Kafka:
             environ=plain_environ(),
             answers=self.answers,
             port=self.port,
-            stop_s=4.0,  # what is not closed by then is recovered at the next start
+            stop_s=3.0,  # what is not closed by then is recovered at the next start
         )
 
     async def answers(self, pid: int) -> None:

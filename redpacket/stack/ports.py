@@ -37,13 +37,18 @@ def is_free(port: int) -> bool:
         return True
 
 
-def free_port() -> int:
-    """A free port of 127.0.0.1, drawn at random so that stacks that start together do not meet. Raises StackError."""
+def free_ports(count: int) -> list[int]:
+    """Free ports of 127.0.0.1, drawn at random so that stacks that start together do not meet. Raises StackError."""
     servers = range(LOWEST, _first_client_port())
-    for port in random.sample(servers, min(TRIES, len(servers))):
+    found: list[int] = []
+    for port in random.sample(servers, min(TRIES + count, len(servers))):
+        if len(found) == count:
+            break
         if is_free(port):
-            return port
-    raise StackError(f"no free port of 127.0.0.1 was found from {servers.start} to {servers.stop}")
+            found.append(port)
+    if len(found) < count:
+        raise StackError(f"{count} free ports of 127.0.0.1 were not found from {servers.start} to {servers.stop}")
+    return found
 
 
 def kept_ports(file: Path) -> Ports:
@@ -55,9 +60,9 @@ def kept_ports(file: Path) -> Ports:
         ports = msgspec.json.decode(file.read_bytes(), type=Ports)
     except (FileNotFoundError, msgspec.DecodeError):
         ports = Ports()
-    for name, port in msgspec.structs.asdict(ports).items():
-        if not port or not is_free(port):
-            setattr(ports, name, free_port())
+    names = [name for name, port in msgspec.structs.asdict(ports).items() if not port or not is_free(port)]
+    for name, port in zip(names, free_ports(len(names)), strict=True):
+        setattr(ports, name, port)
     write_whole(file, msgspec.json.encode(ports))
     return ports
 

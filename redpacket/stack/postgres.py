@@ -64,7 +64,7 @@ class Postgres:
             # SIGINT ends its sessions and writes all out; SIGTERM would wait for its clients to leave.
             stop_signal=SIGINT,
             orphan_signal=SIGINT,
-            stop_s=3.0,
+            stop_s=2.0,
             never_root=True,
         )
 

@@ -1,0 +1,62 @@
+"""What `up` tells the other commands about the stack that it runs: the file stack.json in the data folder."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from redpacket.stack.child import Child, State
+from redpacket.stack.error import StackError
+from redpacket.stack.files import write_whole
+from redpacket.stack.lock import lock_holder
+
+
+class ChildState(Struct, frozen=True):
+    name: str
+    pid: int | None
+    state: State
+    restarts: int
+    # Of a server its own, of a worker that for its health and metrics.
+    port: int | None
+
+
+class StackState(Struct, frozen=True):
+    # Of `up`.
+    pid: int
+    # Whether everything has been started and has answered.
+    ready: bool
+    # Where the API is served.
+    url: str
+    # The settings (REDPACKET_...) with which a command reaches the servers; empty as long as they are being started.
+    environ: Mapping[str, str]
+    children: list[ChildState]
+
+
+def child_states(children: Iterable[Child]) -> list[ChildState]:
+    """As `ps` lists them: workers first, then servers."""
+    states = [ChildState(it.program.name, it.pid, it.state, it.restarts, it.program.port) for it in children]
+    return sorted(states, key=lambda it: (_kind(it.name), len(it.name), it.name))
+
+
+def write_stack(data: Path, state: StackState) -> None:
+    """Raises OSError."""
+    write_whole(data / "stack.json", msgspec.json.encode(state))
+
+
+def read_stack(data: Path) -> StackState:
+    """The stack that runs on `data`. Raises StackError when there is none."""
+    holder = lock_holder(data)
+    try:
+        state = msgspec.json.decode((data / "stack.json").read_bytes(), type=StackState)
+    except (FileNotFoundError, msgspec.DecodeError):
+        state = None
+    # The file outlives its `up`; the lock does not.
+    if holder is None or state is None or state.pid != holder:
+        raise StackError(f"no stack is running on {data.absolute()}: start one with `redpacket up --data {data}`")
+    return state
+
+
+def _kind(name: str) -> int:
+    order = ("api", "ledger", "redis", "kafka", "postgres")
+    return order.index(name.split("-")[0])

@@ -1,0 +1,61 @@
+"""`redpacket up`: the whole system in the foreground, until a signal ends it."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from signal import SIGHUP, SIGINT, SIGTERM
+
+from redpacket.settings import SettingsError
+from redpacket.stack.error import StackError
+from redpacket.stack.server import Say
+from redpacket.stack.system import System
+from redpacket.stack.workers import COMMAND, Workers
+
+SIGNALS = (SIGINT, SIGTERM, SIGHUP)
+
+
+async def run_up(
+    data: Path,
+    port: int,
+    api: int,
+    ledger: int,
+    say: Say,
+    on_ready: Callable[[], None] = lambda: None,
+    *,
+    command: Sequence[str] = COMMAND,
+    redis_binary: str | None = None,
+) -> int:
+    """Run the stack on `data` until SIGTERM, SIGINT or SIGHUP, then stop it (15 s at most). Returns the exit status.
+
+    `say` is given a line for each step, in the end one that begins `ready http://`; then `on_ready` is called. What
+    keeps the stack from running is said in a sentence, with status 1. `command` runs `migrate`, `ledger` and `api`.
+    """
+    system = System(data, port, Workers(api, ledger, command), say, on_ready, redis_binary)
+    running = asyncio.create_task(system.run())
+    asked = False
+
+    def ask_to_stop() -> None:
+        nonlocal asked
+        if not asked:
+            asked = True
+            running.cancel()
+            say("stopping")
+        else:  # another cancel would cut the orderly stop short
+            say("already stopping, 15 s at most")
+
+    loop = asyncio.get_running_loop()
+    for number in SIGNALS:
+        loop.add_signal_handler(number, ask_to_stop)
+    try:
+        await running
+    except asyncio.CancelledError:
+        if not asked:
+            raise
+    except (StackError, SettingsError, OSError) as error:
+        say(str(error))
+        return 1
+    finally:
+        for number in SIGNALS:
+            loop.remove_signal_handler(number)
+    say("stopped")
+    return 0

@@ -1,0 +1,85 @@
+"""The API and ledger workers of a stack: their settings, their commands, and how to see that they serve."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from socket import socket
+
+import httpx
+import msgspec
+
+from redpacket.settings import PREFIX, Settings, read_settings, settings_environ
+from redpacket.stack.ports import free_ports
+from redpacket.stack.program import NotAnsweringError, Program
+from redpacket.stack.server import plain_environ
+
+# Requests under way may take 3 s (request_timeout_ms) and keep-alive clients get a second to be told.
+API_STOP_S = 5.0
+LEDGER_STOP_S = 3.0
+CALL_TIMEOUT_S = 2.0
+# What runs `migrate`, `ledger` and `api --fd N`.
+COMMAND = (sys.executable, "-m", "redpacket.cli")
+# What the stack itself decides; whatever else the user has set is passed on.
+OWN = ("postgres_url", "redis_url", "kafka_bootstrap", "keys_dir", "ops_port")
+
+
+def stack_settings(environ: Mapping[str, str], **own: str) -> Settings:
+    """The user's settings in `environ`, with the stack's `own` in place of his. Raises SettingsError."""
+    names = {PREFIX + name.upper() for name in OWN}
+    tuning = {name: value for name, value in environ.items() if name.startswith(PREFIX) and name not in names}
+    return read_settings(tuning | {PREFIX + name.upper(): value for name, value in own.items()})
+
+
+@dataclass(frozen=True)
+class Workers:
+    api: int
+    ledger: int
+    command: Sequence[str] = COMMAND
+
+    @property
+    def api_names(self) -> list[str]:
+        return [f"api-{number}" for number in range(self.api)]
+
+    @property
+    def ledger_names(self) -> list[str]:
+        return [f"ledger-{number}" for number in range(self.ledger)]
+
+    def programs(self, settings: Settings, listener: socket) -> list[Program]:
+        """One for each worker, with a port of its own for health and metrics. Raises StackError."""
+        names = self.ledger_names + self.api_names
+        ports = dict(zip(names, free_ports(len(names)), strict=True))
+        serve = [*self.command, "api", "--fd", str(listener.fileno())]
+        settle = [*self.command, "ledger"]
+        return [
+            *(_program(name, settle, settings, ports[name], LEDGER_STOP_S) for name in self.ledger_names),
+            *(_program(name, serve, settings, ports[name], API_STOP_S, [listener.fileno()]) for name in self.api_names),
+        ]
+
+
+def worker_environ(settings: Settings) -> dict[str, str]:
+    return plain_environ() | settings_environ(settings)
+
+
+def _program(
+    name: str, argv: Sequence[str], settings: Settings, port: int, stop_s: float, pass_fds: Sequence[int] = ()
+) -> Program:
+    return Program(
+        name=name,
+        argv=argv,
+        environ=worker_environ(msgspec.structs.replace(settings, ops_port=port)),
+        answers=partial(_answers, port),
+        port=port,
+        pass_fds=pass_fds,
+        stop_s=stop_s,
+    )
+
+
+async def _answers(port: int, pid: int) -> None:
+    try:
+        async with httpx.AsyncClient(timeout=CALL_TIMEOUT_S, trust_env=False) as client:
+            answer = await client.get(f"http://127.0.0.1:{port}/healthz/ready")
+    except httpx.HTTPError as error:
+        raise NotAnsweringError(f"no answer to /healthz/ready: {error}") from error
+    if answer.status_code != httpx.codes.OK:
+        raise NotAnsweringError(f"/healthz/ready answered {answer.status_code}: {answer.text[:200]}")
