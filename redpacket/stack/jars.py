@@ -20,7 +20,7 @@ def jars_folder() -> Path:
 
 
 def fetch_jars(folder: Path) -> None:
-    """Fill `folder`, wholly or not at all, one process at a time. Raises ValueError when they are not the jars known."""
+    """Fill `folder`, wholly or not at all, one process at a time. Raises ValueError when they are not those known."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.with_name(f"{folder.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

