@@ -18,7 +18,7 @@ PAUSE_MAX_S = 5.0
 # A child that has worked for this long before it died had no fault in its start: the pauses begin anew.
 RAN_WELL_S = 1.0
 # So many deaths in a row without ever working (about 6 s of pauses): whoever waits for it is told.
-DEATHS_MAX = 8
+FALSE_STARTS_MAX = 8
 ANSWER_TIMEOUT_S = 3.0
 LOOK_S = 0.05
 TRIM_S = 5.0
@@ -40,6 +40,7 @@ class Child:
         self._changed = changed
         self._process: Process | None = None
         self._deaths = 0
+        self._false_starts = 0
         self._ready_at: float | None = None
         self._seen = "it has not been asked yet"
         self._wanted = asyncio.Event()
@@ -55,6 +56,7 @@ class Child:
                 self.restarts += 1
             await self._run_process()
             self._deaths = 1 if self._ran_well() else self._deaths + 1
+            self._false_starts = self._false_starts + 1 if self._ready_at is None else 0
             if self._wanted.is_set():
                 self._show("restarting")
                 await asyncio.sleep(pause_s(self._deaths))
@@ -65,22 +67,22 @@ class Child:
         """Return once it does its work. Raises StackError with the end of its log when it is late or dies each time."""
         deadline = asyncio.get_running_loop().time() + timeout_s
         while self.state != "ready":
-            if self._deaths >= DEATHS_MAX:
-                raise StackError(f"{self.program.name} dies again and again:\n{self.log.tail()}")
+            if self._false_starts >= FALSE_STARTS_MAX:
+                raise self._error("dies again and again")
             if asyncio.get_running_loop().time() > deadline:
-                raise StackError(
-                    f"{self.program.name} is not ready after {timeout_s:g} s ({self._seen}):\n{self.log.tail()}"
-                )
+                raise self._error(f"is not ready after {timeout_s:g} s")
             await asyncio.sleep(LOOK_S)
 
     def signal(self, number: Signals) -> None:
         """Send it a signal; nothing where no process runs."""
         if self._process is not None and self._process.returncode is None:
-            self._process.send_signal(number)
+            with suppress(ProcessLookupError):  # it has just ended
+                self._process.send_signal(number)
 
     def kill(self) -> None:
-        """SIGKILL; it is started again."""
+        """SIGKILL; it is started again, at once however often this is done."""
         self.signal(SIGKILL)
+        self._deaths = 0
         # At once, so that wait_ready waits for the next process even before the death of this one is seen.
         if self.state == "ready":
             self._show("restarting")
@@ -95,12 +97,12 @@ class Child:
                 await self._gone.wait()
         except TimeoutError:
             self.signal(SIGKILL)
-            await self._gone.wait()
+            await self._wait_killed()
         self._show("stopped")
 
     def start(self) -> None:
         """Let it run again after stop()."""
-        self._deaths = 0
+        self._deaths = self._false_starts = 0
         self._show("starting")
         self._wanted.set()
 
@@ -143,6 +145,7 @@ class Child:
                 await asyncio.sleep(LOOK_S)
             else:
                 self._ready_at = asyncio.get_running_loop().time()
+                self._seen = "it did answer"
                 self._show("ready")
 
     async def _wait_end(self, process: Process) -> None:
@@ -160,6 +163,16 @@ class Child:
             self._process.kill()
             async with asyncio.timeout(KILLED_S):
                 await self._process.wait()
+
+    async def _wait_killed(self) -> None:
+        try:
+            async with asyncio.timeout(KILLED_S):
+                await self._gone.wait()
+        except TimeoutError:  # it hangs in the kernel, on a disk for instance
+            raise self._error(f"(process {self.pid}) is still there {KILLED_S:g} s after SIGKILL") from None
+
+    def _error(self, what: str) -> StackError:
+        return StackError(f"{self.program.name} {what} ({self._seen}):\n{self.log.tail()}")
 
     def _ran_well(self) -> bool:
         return self._ready_at is not None and asyncio.get_running_loop().time() - self._ready_at > RAN_WELL_S

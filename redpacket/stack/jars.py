@@ -36,7 +36,7 @@ def fetch_jars(folder: Path) -> None:
                 os.fsync(copy.fileno())
         digest = digest_of(half)
         if digest != SHA256:
-            raise ValueError(f"the jars of Kafka {VERSION} have the digest {digest}, expected was {SHA256}")
+            raise ValueError(f"their digest is {digest}, expected was {SHA256}")
         half.rename(folder)
         shutil.rmtree(scratch)
 
@@ -60,4 +60,7 @@ def _build(scratch: Path) -> list[Path]:
 
 
 if __name__ == "__main__":
-    fetch_jars(Path(sys.argv[1]))
+    try:
+        fetch_jars(Path(sys.argv[1]))
+    except (OSError, RuntimeError, ValueError) as error:
+        sys.exit(f"the jars of Kafka {VERSION} could not be fetched: {error}")

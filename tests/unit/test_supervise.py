@@ -73,6 +73,18 @@ async def test_a_child_that_dies_is_started_again(supervisor: Supervisor) -> Non
     assert not exists(first)
 
 
+async def test_killing_a_child_again_and_again_neither_slows_its_return_nor_looks_like_a_fault(
+    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("redpacket.stack.child.PAUSE_FIRST_S", LONG_S)  # one pause would be the end of this test
+    child = supervisor.add(sleeper())
+    for _ in range(12):
+        await child.wait_ready(LONG_S)
+        child.kill()
+    await child.wait_ready(LONG_S)
+    assert child.restarts == 12
+
+
 def test_the_pauses_between_starts_grow_and_are_bounded() -> None:
     pauses = [pause_s(deaths) for deaths in range(1, 100)]
     assert pauses[:3] == [0.0, 0.1, 0.2]
@@ -94,14 +106,14 @@ async def test_a_child_that_dies_each_time_is_reported_with_its_last_words(super
         answers=lambda _: asyncio.sleep(LONG_S),
     )
     child = supervisor.add(program)
-    with pytest.raises(StackError, match=r"broken dies again and again:\nmy last words"):
+    with pytest.raises(StackError, match=r"broken dies again and again \(.*\):\nmy last words"):
         await child.wait_ready(LONG_S)
 
 
 @pytest.mark.usefixtures("short_pauses")
 async def test_a_program_that_is_not_there_is_reported(supervisor: Supervisor) -> None:
     program = Program(name="absent", argv=["/no/such/program"], environ={}, answers=lambda _: asyncio.sleep(LONG_S))
-    with pytest.raises(StackError, match=r"absent dies again and again:\n.*/no/such/program"):
+    with pytest.raises(StackError, match=r"absent dies again and again \(.*\):\n.*/no/such/program"):
         await supervisor.add(program).wait_ready(LONG_S)
 
 
