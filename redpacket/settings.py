@@ -28,6 +28,10 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     shards: Annotated[int, Meta(ge=1, le=256)] = 16
     currency: Annotated[str, Meta(pattern="^[A-Z]{3}$")] = "CNY"
 
+    # Of the topic, when it is made. More than one broker wants 3 and 2.
+    kafka_replication: Annotated[int, Meta(ge=1)] = 1
+    kafka_min_insync: Annotated[int, Meta(ge=1)] = 1
+
     jwt_issuer: str = "redpacket"
     jwt_audience: str = "redpacket"
 
@@ -40,10 +44,15 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     # Requests of one shard that may wait in one worker; more are refused with 503.
     queue_max: Annotated[int, Meta(ge=1)] = 4_096
-    # Items in one batch: one call to Redis, one record in Kafka.
-    batch_max: Annotated[int, Meta(ge=1, le=2_000)] = 512
+    # Items in one batch: one call to Redis, one record in Kafka. An item takes less than 1.5 KB, so that a record of
+    # 512 stays below Kafka's 1 MiB.
+    batch_max: Annotated[int, Meta(ge=1, le=512)] = 512
     # Entries in a shard's outbox (reserved, not yet confirmed); more are refused with 503.
     outbox_max: Annotated[int, Meta(ge=1)] = 256
+
+    # The name of this ledger worker among the others, kept over restarts: one that is back within seconds finds its
+    # shards waiting instead of moving them twice.
+    instance: str = ""
 
     # The health and metrics port of this process; 0 takes a free one.
     ops_port: Annotated[int, Meta(ge=0, le=65_535)] = 0

@@ -1,0 +1,89 @@
+"""What the owner of a shard does beside settling: looks at its fence, and opens it when it is not open."""
+
+import asyncio
+import logging
+
+import asyncpg
+
+from ledger.owner.open import AbandonedError, Opener
+from redpacket.log.producer import LogUnavailableError
+from redpacket.ops import metrics
+from redpacket.shard.client import MemoryFullError, ShardClient, ShardClosedError, ShardUnreachableError
+from redpacket.shard.fence import fence_state
+
+logger = logging.getLogger(__name__)
+
+_LOOK_AGAIN_S = 0.25
+_UNAVAILABLE = (
+    AbandonedError,
+    LogUnavailableError,
+    MemoryFullError,
+    ShardClosedError,
+    ShardUnreachableError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    OSError,
+    TimeoutError,
+)
+
+
+class Housekeeping:
+    """One task for each shard that is owned. Close it with `aclose`."""
+
+    def __init__(self, client: ShardClient, opener: Opener) -> None:
+        self._client = client
+        self._opener = opener
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._open: set[int] = set()
+
+    def own(self, shards: set[int]) -> None:
+        """From now on these shards are owned here and no others."""
+        for shard in self._tasks.keys() - shards:
+            self._tasks.pop(shard).cancel()
+            self._open.discard(shard)
+            metrics.SHARD_OPEN.remove(shard)
+        for shard in shards - self._tasks.keys():
+            self._tasks[shard] = asyncio.create_task(self._keep(shard))
+            metrics.SHARD_OPEN.labels(shard).set(0)
+
+    @property
+    def owned(self) -> set[int]:
+        return set(self._tasks)
+
+    @property
+    def closed(self) -> set[int]:
+        """Owned shards that were not open when last looked at."""
+        return self.owned - self._open
+
+    async def aclose(self) -> None:
+        tasks = list(self._tasks.values())
+        self.own(set())
+        if tasks:
+            await asyncio.wait(tasks)
+
+    async def _keep(self, shard: int) -> None:
+        while True:
+            try:
+                await self._look_after(shard)
+            except _UNAVAILABLE as error:
+                self._mark(shard, False)
+                metrics.SHARD_OPENINGS.labels("abandoned").inc()
+                logger.warning("shard %d: %r", shard, error)
+            await asyncio.sleep(_LOOK_AGAIN_S)
+
+    async def _look_after(self, shard: int) -> None:
+        try:
+            is_open = (await fence_state(self._client, shard)).open
+        except ShardClosedError:
+            is_open = False  # an empty Redis: it did not even have the functions
+        if not is_open:
+            self._mark(shard, False)
+            epoch = await self._opener.open(shard)
+            metrics.SHARD_OPENINGS.labels("opened").inc()
+            logger.info("shard %d open under epoch %d", shard, epoch)
+        self._mark(shard, True)
+
+    def _mark(self, shard: int, is_open: bool) -> None:
+        (self._open.add if is_open else self._open.discard)(shard)
+        if shard in self._tasks:
+            metrics.SHARD_OPEN.labels(shard).set(is_open)

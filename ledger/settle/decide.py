@@ -1,0 +1,189 @@
+"""What a record moves: a pure function of the ledger's state and the record. No clock, no settings, no server.
+
+It never refuses for lack of money. What contradicts the ledger is set aside as a dead letter, never applied in silence.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from msgspec import Struct
+
+from ledger.settle.state import Account, ClaimRow, LedgerState, OperationRow, PacketRow
+from redpacket.events import Event, PacketOpened, ShareClaimed, WalletToppedUp
+from redpacket.ids import parse_id
+from redpacket.log.record import Batch, Fence, Record
+
+
+class Posting(Struct, frozen=True):
+    """`amount_minor` moves from `debit` to `credit`, by item number `item` of the record at `kafka_offset`."""
+
+    kafka_offset: int
+    item: int
+    kind: str
+    operation: str
+    debit: Account
+    credit: Account
+    amount_minor: int
+    at_ms: int
+
+
+class DeadLetter(Struct, frozen=True):
+    kafka_offset: int
+    item: int
+    reason: str
+    event: Event
+
+
+class SettledRecord(Struct, frozen=True):
+    """How many of the record's events were applied, were repeats of applied ones, were of a lower epoch. A Fence is
+    applied where it was the highest so far: its opener goes on only then."""
+
+    kafka_offset: int
+    epoch: int
+    applied: int
+    repeated: int
+    ignored: int
+
+
+class ContradictionError(Exception):
+    """An event does not agree with what the ledger holds."""
+
+
+@dataclass
+class Settlement:
+    """What one transaction will write. `state` moves along as the records are decided."""
+
+    shard: int
+    shard_of: Callable[[str], int]
+    state: LedgerState
+    operations: list[OperationRow] = field(default_factory=list)
+    packets: dict[str, PacketRow] = field(default_factory=dict)
+    claims: list[ClaimRow] = field(default_factory=list)
+    postings: list[Posting] = field(default_factory=list)
+    dead_letters: list[DeadLetter] = field(default_factory=list)
+    records: list[SettledRecord] = field(default_factory=list)
+
+
+def settle_record(settlement: Settlement, kafka_offset: int, record: Record) -> None:
+    """Decides one record; what it moves is added to the settlement."""
+    match record:
+        case Fence(epoch):
+            # The highest ever seen: an old owner's late Fence must not let a lower epoch in again.
+            raised = epoch > settlement.state.epoch_fenced
+            settlement.state.epoch_fenced = max(settlement.state.epoch_fenced, epoch)
+            settlement.records.append(SettledRecord(kafka_offset, epoch, int(raised), 0, 0))
+        case Batch():
+            settlement.records.append(_settle_batch(settlement, kafka_offset, record))
+
+
+def _settle_batch(settlement: Settlement, kafka_offset: int, batch: Batch) -> SettledRecord:
+    if batch.epoch < settlement.state.epoch_fenced:
+        # Reserved on a Redis that has been fenced off: never confirmed to anyone, so never applied.
+        return SettledRecord(kafka_offset, batch.epoch, 0, 0, len(batch.events))
+    applied = repeated = 0
+    for item, event in enumerate(batch.events):
+        place = _Place(kafka_offset, item, batch.at_ms)
+        try:
+            if _settle_event(settlement, place, event):
+                applied += 1
+            else:
+                repeated += 1
+        except ContradictionError as contradiction:
+            settlement.dead_letters.append(DeadLetter(kafka_offset, item, str(contradiction), event))
+    return SettledRecord(kafka_offset, batch.epoch, applied, repeated, 0)
+
+
+class _Place(Struct, frozen=True):
+    kafka_offset: int
+    item: int
+    at_ms: int
+
+
+def _settle_event(settlement: Settlement, place: _Place, event: Event) -> bool:
+    """True where it moved money, false where it is a repeat that agrees in every field. Raises ContradictionError."""
+    match event:
+        case PacketOpened():
+            return _open_packet(settlement, place, event)
+        case ShareClaimed():
+            return _claim_share(settlement, place, event)
+        case WalletToppedUp():
+            return _top_up_wallet(settlement, place, event)
+
+
+def _record_operation(settlement: Settlement, place: _Place, event: PacketOpened | WalletToppedUp) -> bool:
+    known = parse_id(event.id)
+    if known is None or known.shard != settlement.shard:
+        raise ContradictionError(f"{event.id} is not an id of shard {settlement.shard}")
+    held = settlement.state.operations.get(known.identity)
+    if held is not None:
+        if held.id != event.id or held.terms != event.terms:
+            raise ContradictionError(f"the ledger holds {held.id} with other terms under this identity")
+        return False
+    operation = OperationRow(known.identity, event.id, place.at_ms, event.terms)
+    settlement.state.operations[known.identity] = operation
+    settlement.operations.append(operation)
+    return True
+
+
+def _post(
+    settlement: Settlement, place: _Place, kind: str, operation: str, debit: Account, credit: Account, amount: int
+) -> None:
+    settlement.postings.append(
+        Posting(place.kafka_offset, place.item, kind, operation, debit, credit, amount, place.at_ms)
+    )
+
+
+def _wallet(settlement: Settlement, owner: str) -> Account:
+    return Account(settlement.shard_of(owner), owner, "wallet")
+
+
+def _escrow(settlement: Settlement, owner: str) -> Account:
+    return Account(settlement.shard, owner, "escrow")
+
+
+def _open_packet(settlement: Settlement, place: _Place, event: PacketOpened) -> bool:
+    if not _record_operation(settlement, place, event):
+        return False
+    terms = event.terms
+    packet = PacketRow(event.id, terms, event.commitment, place.at_ms)
+    settlement.state.packets[event.id] = packet
+    settlement.packets[event.id] = packet
+    wallet, escrow = _wallet(settlement, terms.owner), _escrow(settlement, terms.owner)
+    _post(settlement, place, "packet", event.id, wallet, escrow, terms.split.total_minor)
+    return True
+
+
+def _claim_share(settlement: Settlement, place: _Place, event: ShareClaimed) -> bool:
+    packet = settlement.state.packets.get(event.packet)
+    if packet is None:
+        raise ContradictionError(f"the ledger holds no packet {event.packet}")
+    claim = ClaimRow(event.packet, event.share, event.owner, event.sequence, event.amount_minor, place.at_ms)
+    held = settlement.state.claims_by_share.get((event.packet, event.share))
+    held_by_owner = settlement.state.claims_by_owner.get((event.packet, event.owner))
+    if held is not None or held_by_owner is not None:
+        if held != claim or held_by_owner != claim:
+            raise ContradictionError(f"the ledger holds {held or held_by_owner}")
+        return False
+    split = packet.terms.split
+    if packet.claimed_minor + packet.refunded_minor + event.amount_minor > split.total_minor:
+        raise ContradictionError(f"{event.amount_minor} is more than what is left of packet {event.packet}")
+    if not 1 <= event.share <= split.shares:
+        raise ContradictionError(f"packet {event.packet} has {split.shares} shares")
+    settlement.state.claims_by_share[event.packet, event.share] = claim
+    settlement.state.claims_by_owner[event.packet, event.owner] = claim
+    settlement.claims.append(claim)
+    packet.claimed_minor += event.amount_minor
+    packet.claimed_shares += 1
+    settlement.packets[event.packet] = packet
+    escrow, wallet = _escrow(settlement, packet.terms.owner), _wallet(settlement, event.owner)
+    _post(settlement, place, "claim", event.packet, escrow, wallet, event.amount_minor)
+    return True
+
+
+def _top_up_wallet(settlement: Settlement, place: _Place, event: WalletToppedUp) -> bool:
+    if not _record_operation(settlement, place, event):
+        return False
+    funding = Account(settlement.shard, "@funding", "funding")
+    wallet = _wallet(settlement, event.terms.owner)
+    _post(settlement, place, "topup", event.id, funding, wallet, event.terms.amount_minor)
+    return True

@@ -1,0 +1,64 @@
+-- name: ensure_day
+-- Before the transaction that needs it, in one of its own: making a partition locks the whole table for a moment.
+SELECT ensure_day($1)
+
+-- name: position
+SELECT next_offset, epoch_fenced FROM shard WHERE shard = $1
+
+-- name: advance
+-- The offset moves in the transaction that settles, and only from where this worker believes it to be: of two who both
+-- believe they own the shard, one gets 0 rows. It also locks the shard, so that what is read below stands still.
+UPDATE shard SET next_offset = $3 WHERE shard = $1 AND next_offset = $2 RETURNING epoch_fenced, chain
+
+-- name: finish
+UPDATE shard SET epoch_fenced = $2, chain = $3 WHERE shard = $1
+
+-- name: held_operations
+SELECT identity, id, at, terms FROM operation WHERE identity = ANY($1)
+
+-- name: held_packets
+SELECT k.id, o.terms, p.commitment, p.opened_at, p.claimed_shares, p.claimed_minor, p.refunded_minor
+FROM unnest($1::date[], $2::text[], $3::bytea[]) AS k (day, id, identity)
+JOIN LATERAL (SELECT * FROM packet WHERE packet.day = k.day AND packet.id = k.id OFFSET 0) p ON true
+JOIN LATERAL (SELECT terms FROM operation WHERE operation.identity = k.identity OFFSET 0) o ON true
+
+-- name: held_claims
+-- Claims that stand where these want to go, by share or by owner. OFFSET 0 keeps the planner to one index look-up each,
+-- whatever its statistics say of a table that was empty a minute ago.
+SELECT c.packet, c.share, c.owner, c.sequence, c.amount_minor, c.claimed_at
+FROM unnest($1::date[], $2::text[], $3::integer[], $4::text[]) AS k (day, packet, share, owner)
+JOIN LATERAL (
+    (SELECT * FROM claim WHERE claim.day = k.day AND claim.packet = k.packet AND claim.share = k.share OFFSET 0)
+    UNION
+    (SELECT * FROM claim WHERE claim.day = k.day AND claim.packet = k.packet AND claim.owner = k.owner OFFSET 0)
+) c ON true
+
+-- name: open_accounts
+-- A CHECK looks at the row that an upsert proposes, not at the one that it would become; so accounts are made empty first.
+INSERT INTO account (shard, owner, kind)
+SELECT * FROM unnest($1::integer[], $2::text[], $3::text[]) AS moved (shard, owner, kind)
+ORDER BY shard, owner, kind
+ON CONFLICT (owner, kind, shard) DO NOTHING
+
+-- name: move_accounts
+-- Locked in one order for all shards, so that of two settlements that credit the same wallets one waits for the other.
+WITH locked AS (
+    SELECT a.id, moved.debits_minor, moved.credits_minor, moved.postings
+    FROM unnest($1::integer[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[])
+        AS moved (shard, owner, kind, debits_minor, credits_minor, postings)
+    JOIN account a ON a.owner = moved.owner AND a.kind = moved.kind AND a.shard = moved.shard
+    ORDER BY a.shard, a.owner, a.kind
+    FOR UPDATE OF a
+)
+UPDATE account a SET
+    debits_minor = a.debits_minor + locked.debits_minor,
+    credits_minor = a.credits_minor + locked.credits_minor,
+    version = a.version + locked.postings
+FROM locked WHERE a.id = locked.id
+RETURNING a.id, a.shard, a.owner, a.kind, a.debits_minor, a.credits_minor, a.version
+
+-- name: move_packets
+UPDATE packet SET claimed_shares = moved.claimed_shares, claimed_minor = moved.claimed_minor, state = moved.state
+FROM unnest($1::date[], $2::text[], $3::integer[], $4::bigint[], $5::text[])
+    AS moved (day, id, claimed_shares, claimed_minor, state)
+WHERE packet.day = moved.day AND packet.id = moved.id

@@ -1,0 +1,96 @@
+"""Many records in one Postgres transaction, with the offset: the one path from the log into the ledger."""
+
+from collections.abc import Callable, Sequence
+from datetime import date
+
+import asyncpg
+from msgspec import Struct
+
+from ledger.settle.chain import link
+from ledger.settle.decide import Settlement, settle_record
+from ledger.settle.queries import QUERIES
+from ledger.settle.read import read_state
+from ledger.settle.write import write_settlement
+from redpacket.events import ShareClaimed
+from redpacket.ids import parse_id
+from redpacket.log.record import Batch, Record
+
+
+class LogRecord(Struct, frozen=True):
+    kafka_offset: int
+    raw: bytes
+    record: Record
+
+
+class PositionLostError(Exception):
+    """The shard's offset in Postgres is not where this worker believed it to be; nothing was written."""
+
+
+class Settled(Struct, frozen=True):
+    next_offset: int
+    epoch_fenced: int
+    settlement: Settlement
+
+
+class Settler:
+    """Settles records of any shard into one database."""
+
+    def __init__(self, pool: asyncpg.Pool, shard_of: Callable[[str], int]) -> None:
+        self._pool = pool
+        self._shard_of = shard_of
+        self._days_ensured: set[date] = set()
+
+    async def position(self, shard: int) -> tuple[int, int]:
+        """(next_offset, epoch_fenced)."""
+        row = await self._pool.fetchrow(QUERIES["position"], shard)
+        if row is None:
+            raise PositionLostError(f"there is no shard {shard} in this database")
+        return row["next_offset"], row["epoch_fenced"]
+
+    async def settle(self, shard: int, records: Sequence[LogRecord], from_offset: int) -> Settled:
+        """Settles `records` (in offset order, the first at or after `from_offset`) and moves the shard's offset.
+
+        Raises PositionLostError where the shard is not at `from_offset`. Any error of Postgres leaves all of it done or
+        none: a COMMIT that was cut is resolved by reading the position.
+        """
+        await self._ensure_days(records)
+        next_offset = records[-1].kafka_offset + 1
+        async with self._pool.acquire() as connection, connection.transaction():
+            held = await connection.fetchrow(QUERIES["advance"], shard, from_offset, next_offset)
+            if held is None:
+                raise PositionLostError(f"shard {shard} is no longer at offset {from_offset}")
+            state = await read_state(connection, held["epoch_fenced"], [logged.record for logged in records])
+            settlement = Settlement(shard, self._shard_of, state)
+            for logged in records:
+                settle_record(settlement, logged.kafka_offset, logged.record)
+            await write_settlement(connection, settlement)
+            await self._write_records(connection, settlement, held["chain"], records)
+        return Settled(next_offset, state.epoch_fenced, settlement)
+
+    async def _write_records(
+        self,
+        connection: asyncpg.pool.PoolConnectionProxy,
+        settlement: Settlement,
+        chain: bytes,
+        records: Sequence[LogRecord],
+    ) -> None:
+        rows = []
+        for logged, settled in zip(records, settlement.records, strict=True):
+            chain = link(chain, logged.raw)
+            counts = (settled.applied, settled.repeated, settled.ignored)
+            rows.append((settlement.shard, settled.kafka_offset, settled.epoch, *counts, chain))
+        columns = ("shard", "kafka_offset", "epoch", "applied", "repeated", "ignored", "chain")
+        await connection.copy_records_to_table("record", columns=columns, records=rows)
+        await connection.execute(QUERIES["finish"], settlement.shard, settlement.state.epoch_fenced, chain)
+
+    async def _ensure_days(self, records: Sequence[LogRecord]) -> None:
+        for day in sorted({day for logged in records for day in _days(logged.record)} - self._days_ensured):
+            await self._pool.execute(QUERIES["ensure_day"], day)
+            self._days_ensured.add(day)
+
+
+def _days(record: Record) -> set[date]:
+    if not isinstance(record, Batch):
+        return set()
+    ids = {event.packet if isinstance(event, ShareClaimed) else event.id for event in record.events}
+    return {known.date for id in ids if (known := parse_id(id))}

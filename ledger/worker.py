@@ -1,0 +1,68 @@
+"""The ledger worker: wires itself together here and nowhere else."""
+
+import asyncio
+import logging
+import signal
+from contextlib import AsyncExitStack
+from functools import partial
+
+import asyncpg
+
+from ledger.consume import LedgerConsumer
+from ledger.owner.housekeeping import Housekeeping
+from ledger.owner.open import Opener
+from ledger.settle.transaction import Settler
+from redpacket.books.database import Books
+from redpacket.books.deployment import check_deployment, read_keys
+from redpacket.ids import shard_of
+from redpacket.log.producer import LogProducer
+from redpacket.log.topic import cluster_id
+from redpacket.ops.health import HealthApp
+from redpacket.ops.server import listen, serving
+from redpacket.settings import Settings
+from redpacket.shard.client import ShardClient
+
+logger = logging.getLogger(__name__)
+
+_CONNECTIONS_MAX = 8
+
+
+async def run_ledger(settings: Settings) -> None:
+    """Settles and opens until SIGTERM or SIGINT. Raises DeploymentError, SettingsError, or what the parts raise."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+
+    async with AsyncExitStack() as resources:
+        books = Books(settings)
+        await books.start()
+        resources.push_async_callback(books.aclose)
+        deployment = await check_deployment(books, settings, read_keys(settings), await cluster_id(settings))
+
+        timeout_s = settings.postgres_timeout_ms / 1000
+        pool = await asyncpg.create_pool(
+            settings.postgres_url, min_size=0, max_size=_CONNECTIONS_MAX, timeout=timeout_s, command_timeout=timeout_s
+        )
+        resources.callback(pool.terminate)
+        client = ShardClient(settings)
+        resources.push_async_callback(client.aclose)
+        producer = LogProducer(settings, deployment.topic)
+        await producer.start()
+        resources.push_async_callback(producer.stop)
+
+        housekeeping = Housekeeping(client, Opener(pool, client, producer))
+        resources.push_async_callback(housekeeping.aclose)
+        settler = Settler(pool, partial(shard_of, shards=deployment.shards))
+        consumer = LedgerConsumer(settings, deployment.topic, settler, housekeeping.own)
+        health = HealthApp(partial(_why_not_ready, housekeeping))
+        await resources.enter_async_context(serving(health, listen(settings.ops_port)))
+        logger.info("ledger worker on topic %s", deployment.topic)
+        await consumer.run(stop)
+
+
+def _why_not_ready(housekeeping: Housekeeping) -> str:
+    if not housekeeping.owned:
+        return "no shard is owned here yet"
+    if closed := housekeeping.closed:
+        return f"shards not open: {', '.join(map(str, sorted(closed)))}"
+    return ""

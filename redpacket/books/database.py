@@ -1,0 +1,55 @@
+"""The connection to Postgres of those who read, each call with its deadline."""
+
+import asyncio
+from typing import Any
+
+import asyncpg
+
+from redpacket.settings import Settings
+from redpacket.sql import read_queries
+
+_CONNECTIONS_MAX = 8
+
+_QUERIES = read_queries("redpacket.books")
+
+
+class BooksUnavailableError(Exception):
+    """Postgres did not answer in time, or not at all."""
+
+
+class Books:
+    """A pool that opens connections when they are wanted. Close it with `aclose`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._timeout_s = settings.postgres_timeout_ms / 1000
+        self._pool = asyncpg.create_pool(
+            settings.postgres_url,
+            min_size=0,
+            max_size=_CONNECTIONS_MAX,
+            timeout=self._timeout_s,
+            command_timeout=self._timeout_s,
+        )
+
+    async def start(self) -> None:
+        await self._pool
+
+    async def aclose(self) -> None:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self._pool.close()
+        except TimeoutError:
+            self._pool.terminate()
+
+    async def rows(self, query: str, *args: Any) -> list[asyncpg.Record]:
+        """The rows of the named query. Raises BooksUnavailableError."""
+        try:
+            # The pool's own deadline covers the command but not the wait for a connection.
+            async with asyncio.timeout(self._timeout_s):
+                return await self._pool.fetch(_QUERIES[query], *args)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+            raise BooksUnavailableError(f"postgres: {query}: {error!r}") from error
+
+    async def row(self, query: str, *args: Any) -> asyncpg.Record | None:
+        """The first row, or None."""
+        rows = await self.rows(query, *args)
+        return rows[0] if rows else None

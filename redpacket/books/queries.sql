@@ -1,0 +1,54 @@
+-- name: deployment
+-- What every process must agree with.
+SELECT shards, currency, id_key_fingerprint, split_key_fingerprint, kafka_cluster_id, topic FROM deployment
+
+-- name: operation_snapshot
+-- An operation of a shard by its identity and, for a packet, all its claims, with the shard's next_offset: one
+-- statement, so one snapshot. One row always; id is null where the ledger does not know the identity.
+SELECT s.next_offset, o.id, o.at, o.terms, p.state, c.owners, c.shares, c.sequences, c.times
+FROM shard s
+LEFT JOIN operation o ON o.shard = s.shard AND o.identity = $2
+LEFT JOIN packet p ON p.day = o.day AND p.id = o.id
+LEFT JOIN LATERAL (
+    SELECT array_agg(owner) AS owners, array_agg(share) AS shares, array_agg(sequence) AS sequences,
+        array_agg(claimed_at) AS times
+    FROM claim WHERE claim.day = p.day AND claim.packet = p.id
+) c ON p.id IS NOT NULL
+WHERE s.shard = $1
+
+-- name: wallet_snapshot
+-- All that ever came into and went out of a wallet, with its shard's next_offset.
+SELECT s.next_offset, coalesce(a.credits_minor, 0) AS credits_minor, coalesce(a.debits_minor, 0) AS debits_minor
+FROM shard s
+LEFT JOIN account a ON a.owner = $2 AND a.kind = 'wallet' AND a.shard = s.shard
+WHERE s.shard = $1
+
+-- name: wallet_after_all
+-- All that ever came into a wallet, with next_offset of every shard: credits come from any of them.
+SELECT (SELECT array_agg(next_offset ORDER BY shard) FROM shard) AS next_offsets,
+    coalesce((SELECT credits_minor FROM account WHERE owner = $2 AND kind = 'wallet' AND shard = $1), 0) AS credits_minor
+
+-- name: wallet
+-- A wallet as its owner sees it: what he can spend, what his packets and payments still hold, and when this was so.
+SELECT coalesce(sum(credits_minor - debits_minor) FILTER (WHERE kind = 'wallet'), 0)::bigint AS available_minor,
+    coalesce(sum(credits_minor - debits_minor) FILTER (WHERE kind = 'escrow'), 0)::bigint AS held_minor,
+    now() AS as_of
+FROM account WHERE owner = $2 AND shard = $1 AND kind IN ('wallet', 'escrow')
+
+-- name: operation_is_settled
+SELECT EXISTS (SELECT FROM operation WHERE identity = $1)
+
+-- name: settled_shares
+-- Which of these shares of a packet are in the ledger.
+SELECT share FROM claim WHERE day = $1 AND packet = $2 AND share = ANY($3)
+
+-- name: packet_conservation
+-- The line that must hold for every packet, and what its claims add up to.
+SELECT p.total_minor, p.claimed_minor, p.refunded_minor, p.claimed_shares, p.state,
+    count(c.share)::integer AS claims, coalesce(sum(c.amount_minor), 0)::bigint AS claims_minor
+FROM packet p LEFT JOIN claim c ON c.day = p.day AND c.packet = p.id
+WHERE p.day = $1 AND p.id = $2
+GROUP BY p.day, p.id
+
+-- name: ledger_totals
+SELECT sum(debits_minor)::bigint AS debits_minor, sum(credits_minor)::bigint AS credits_minor FROM account

@@ -1,0 +1,197 @@
+"""One shard's lane in this process: gather a batch, reserve, publish, confirm; one batch at a time.
+
+Requests that arrive while a batch is under way form the next one, so load makes a claim cheaper. The confirm of a batch
+rides on the reserve of the next, or goes by itself where there is none.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from dataclasses import dataclass
+
+from msgspec import Struct
+
+from redpacket.commit.amounts import Amounts
+from redpacket.commit.compose import compose_record
+from redpacket.log.producer import LogProducer, LogUnavailableError
+from redpacket.settings import Settings
+from redpacket.shard.client import MemoryFullError, ShardClient, ShardClosedError, ShardUnreachableError
+from redpacket.shard.reserve import (
+    ClaimFound,
+    ClaimItem,
+    Confirm,
+    Entry,
+    Item,
+    Missing,
+    OperationFound,
+    Pending,
+    Refused,
+    Reply,
+    Reserved,
+    confirm,
+    reserve,
+)
+
+logger = logging.getLogger(__name__)
+
+
+class Answer(Struct, frozen=True):
+    """What became of an item, by Redis at `now_ms`. `fresh` where this very attempt made it."""
+
+    result: ClaimFound | OperationFound | Pending | Missing | Refused
+    now_ms: int
+    fresh: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class _Waiter:
+    item: Item
+    answer: asyncio.Future[Answer]
+
+    def resolve(self, answer: Answer) -> None:
+        # One whose deadline has passed no longer listens.
+        if not self.answer.done():
+            self.answer.set_result(answer)
+
+    def fail(self, error: Exception) -> None:
+        if not self.answer.done():
+            self.answer.set_exception(error)
+
+
+@dataclass(slots=True)
+class _Acknowledged:
+    """A batch that Kafka has: when its entry is confirmed, these are final."""
+
+    confirm: Confirm
+    at_ms: int
+    finals: list[tuple[_Waiter, Answer]]
+
+    def resolve(self, confirmed: bool) -> None:
+        for waiter, final in self.finals:
+            waiter.resolve(final if confirmed else Answer(Pending(self.confirm.entry, self.at_ms), self.at_ms))
+
+
+class Lane:
+    """All that this process reserves on one shard goes through its lane."""
+
+    def __init__(
+        self, shard: int, settings: Settings, client: ShardClient, producer: LogProducer, amounts: Amounts
+    ) -> None:
+        self._shard = shard
+        self._settings = settings
+        self._client = client
+        self._producer = producer
+        self._amounts = amounts
+        self._waiting: deque[_Waiter] = deque()
+        self._drain_task: asyncio.Task[None] | None = None
+
+    async def submit(self, item: Item) -> Answer:
+        """Reserves `item` with the next batch; the answer comes when it is final, refused, or not known in time.
+
+        Raises ShardClosedError (nothing was reserved) or ShardUnreachableError (unknown; ask again).
+        """
+        if len(self._waiting) >= self._settings.queue_max:
+            return Answer(Refused("overloaded"), 0)
+        waiter = _Waiter(item, asyncio.get_running_loop().create_future())
+        self._waiting.append(waiter)
+        if self._drain_task is None:
+            self._start()
+        return await waiter.answer
+
+    async def aclose(self) -> None:
+        """Waits for what is under way: every part of it has a deadline."""
+        while self._drain_task is not None:
+            await asyncio.wait([self._drain_task])
+
+    def _start(self) -> None:
+        self._drain_task = asyncio.create_task(self._drain())
+        self._drain_task.add_done_callback(self._drained)
+
+    def _drained(self, task: asyncio.Task[None]) -> None:
+        self._drain_task = None
+        if not task.cancelled() and (error := task.exception()):
+            # A bug. Those in its batch wait until their deadline and ask again; the others go on.
+            logger.error("lane of shard %d: %r", self._shard, error, exc_info=error)
+        if self._waiting:
+            self._start()
+
+    async def _drain(self) -> None:
+        acknowledged: _Acknowledged | None = None
+        while self._waiting or acknowledged:
+            batch = self._take()
+            if batch:
+                acknowledged = await self._commit(batch, acknowledged)
+            elif acknowledged:
+                await self._confirm_alone(acknowledged)
+                acknowledged = None
+
+    def _take(self) -> list[_Waiter]:
+        batch: list[_Waiter] = []
+        while self._waiting and len(batch) < self._settings.batch_max:
+            waiter = self._waiting.popleft()
+            if not waiter.answer.done():
+                batch.append(waiter)
+        return batch
+
+    async def _commit(self, batch: list[_Waiter], before: _Acknowledged | None) -> _Acknowledged | None:
+        """Takes one batch as far as Kafka's acknowledgement, confirming the one before on the way."""
+        try:
+            reply, entry = await reserve(
+                self._client,
+                self._shard,
+                self._settings.outbox_max,
+                [before.confirm] if before else [],
+                [waiter.item for waiter in batch],
+            )
+        except MemoryFullError:
+            # Refused whole, with the confirm that rode on it; that one is allowed even now.
+            for waiter in batch:
+                waiter.resolve(Answer(Refused("overloaded"), 0))
+            if before:
+                await self._confirm_alone(before)
+            return None
+        except (ShardClosedError, ShardUnreachableError) as error:
+            for waiter in batch:
+                waiter.fail(error)
+            if before:
+                before.resolve(False)
+            return None
+        if before:
+            before.resolve(reply.confirmed[0])
+        finals = _resolve_decided(batch, reply, entry)
+        if entry is None:
+            return None
+        acknowledged = _Acknowledged(Confirm(reply.epoch, reply.entry), entry.at_ms, finals)
+        record = await compose_record(self._amounts, reply.epoch, reply.entry, entry)
+        try:
+            await self._producer.append(self._shard, record)
+        except LogUnavailableError as error:
+            logger.warning("entry %d stays in the outbox: %s", reply.entry, error)
+            acknowledged.resolve(False)
+            return None
+        return acknowledged
+
+    async def _confirm_alone(self, acknowledged: _Acknowledged) -> None:
+        try:
+            (confirmed,) = await confirm(self._client, self._shard, [acknowledged.confirm])
+        except (ShardClosedError, ShardUnreachableError):
+            confirmed = False
+        acknowledged.resolve(confirmed)
+
+
+def _resolve_decided(batch: list[_Waiter], reply: Reply, entry: Entry | None) -> list[tuple[_Waiter, Answer]]:
+    """Answers all but those reserved just now: these come back with the answer that the confirm makes final."""
+    splits = dict(entry.packets) if entry else {}
+    finals = []
+    for waiter, result in zip(batch, reply.results, strict=True):
+        if not isinstance(result, Reserved):
+            waiter.resolve(Answer(result, reply.now_ms))
+            continue
+        item = waiter.item
+        final: ClaimFound | OperationFound
+        if isinstance(item, ClaimItem):
+            final = ClaimFound(result.share, reply.now_ms, splits[item.packet])
+        else:
+            final = OperationFound(result.id, reply.now_ms, result.terms or item.terms)
+        finals.append((waiter, Answer(final, reply.now_ms, fresh=not result.repeated)))
+    return finals

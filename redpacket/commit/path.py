@@ -1,0 +1,178 @@
+"""The one path of every outflow: an item goes in, and what comes out is final, refused, or honestly not known yet."""
+
+import asyncio
+from collections.abc import Iterator
+
+from msgspec.structs import replace
+
+from redpacket.commit.amounts import Amounts
+from redpacket.commit.compose import compose_record
+from redpacket.commit.funds import Funds
+from redpacket.commit.lane import Answer, Lane
+from redpacket.commit.load import Loaded, Loader
+from redpacket.commit.rounds import Rounds
+from redpacket.events import PacketTerms, Terms
+from redpacket.ids import OperationId
+from redpacket.log.producer import LogProducer, LogUnavailableError
+from redpacket.settings import Settings
+from redpacket.shard.client import ShardClient
+from redpacket.shard.reserve import (
+    ClaimItem,
+    Confirm,
+    Item,
+    Missing,
+    OperationItem,
+    Pending,
+    Refused,
+    confirm,
+    packet_part,
+    read_entry,
+)
+
+# An entry older than this has lost its publisher, or its publisher has lost Kafka: whoever repeats the request
+# publishes it again. A healthy one is confirmed within some milliseconds.
+_REPEAT_AFTER_MS = 500
+# How often what may change within milliseconds is looked at again before the caller is told to come back.
+_BUSY_TRIES = 5
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.005, 0.1
+
+
+class CommitPath:
+    """Reserves, publishes and confirms for this process. Close it with `aclose` once nothing new comes in."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        client: ShardClient,
+        producer: LogProducer,
+        amounts: Amounts,
+        loader: Loader,
+        funds: Funds,
+    ) -> None:
+        self._timeout_s = settings.request_timeout_ms / 1000
+        self._client = client
+        self._producer = producer
+        self._amounts = amounts
+        self._loader = loader
+        self._funds = funds
+        self._lanes = [Lane(shard, settings, client, producer, amounts) for shard in range(settings.shards)]
+        self._repeats: Rounds[tuple[int, int], None] = Rounds(self._publish_again)
+
+    async def aclose(self) -> None:
+        for lane in self._lanes:
+            await lane.aclose()
+
+    async def claim_share(self, packet: OperationId, owner: str) -> Answer:
+        """A share of the packet for `owner`, the one he has where he has one. ClaimFound, Pending or Refused.
+
+        Raises ShardClosedError, ShardUnreachableError, MemoryFullError, BooksUnavailableError.
+        """
+        deadline_s, deadline_ms = self._deadline()
+        item = ClaimItem(packet.identity, str(packet), deadline_ms, owner)
+        return await self._resolve(packet.shard, item, deadline_s)
+
+    async def reserve_operation(
+        self, shard: int, identity: str, payer: str | None, amount_minor: int, terms: Terms
+    ) -> Answer:
+        """The operation of this identity, made now or found. OperationFound (compare its terms), Pending or Refused.
+
+        `payer`'s wallet, on `shard`, is where the money comes from; None for a funding account. Raises as claim_share,
+        and LogUnavailableError.
+        """
+        deadline_s, deadline_ms = self._deadline()
+        part = packet_part(terms) if isinstance(terms, PacketTerms) else ()
+        item = OperationItem(identity, shard, deadline_ms, -1, payer or "", amount_minor, terms, part)
+        return await self._resolve(shard, item, deadline_s)
+
+    def _deadline(self) -> tuple[float, int]:
+        deadline_s = asyncio.get_running_loop().time() + self._timeout_s
+        return deadline_s, self._client.clock.redis_ms(deadline_s)
+
+    async def _resolve(self, shard: int, item: Item, deadline_s: float) -> Answer:
+        answer = Answer(Refused("late"), 0)
+        try:
+            async with asyncio.timeout_at(deadline_s):
+                attempt = _Attempt(item)
+                while True:
+                    answer = await self._lanes[shard].submit(attempt.item)
+                    if await self._is_final(shard, attempt, answer):
+                        return attempt.refusal or answer
+        except TimeoutError:
+            # Recorded but not known to be final: 202. Never recorded, as far as is known: come back.
+            return answer if isinstance(answer.result, Pending) else Answer(Refused("late"), answer.now_ms)
+
+    async def _is_final(self, shard: int, attempt: "_Attempt", answer: Answer) -> bool:
+        """False after having done what makes it worth to submit the item again."""
+        match answer.result:
+            case Missing():
+                return await self._bring_in(shard, attempt, answer.result)
+            case Pending(entry, at_ms):
+                await self._see_to_entry(shard, entry, answer.now_ms - at_ms, attempt)
+                return False
+            case Refused("busy") if attempt.busy < _BUSY_TRIES:
+                attempt.busy += 1
+                await asyncio.sleep(next(attempt.pauses))
+                return False
+            case Refused("short") if attempt.short < 2 and isinstance(attempt.item, OperationItem):
+                attempt.short += 1
+                if attempt.short == 1:
+                    await self._loader.load_wallet(shard, attempt.item.payer)
+                else:
+                    await self._funds.refresh_after_all(shard, attempt.item.payer)
+                return False
+            case _:
+                return True
+
+    async def _bring_in(self, shard: int, attempt: "_Attempt", missing: Missing) -> bool:
+        item = attempt.item
+        loaded: list[Loaded | int] = []
+        if missing.operation:
+            found = await self._loader.load_operation(shard, item.identity)
+            loaded.append(found)
+            if isinstance(found, int):
+                if isinstance(item, ClaimItem):
+                    attempt.refusal = Answer(Refused("not_found"), 0)
+                    return True
+                attempt.item = replace(item, proof=found)
+        if missing.wallet and isinstance(item, OperationItem):
+            loaded.append(await self._loader.load_wallet(shard, item.payer))
+        if Loaded.BEHIND in loaded:
+            await asyncio.sleep(next(attempt.pauses))
+        return False
+
+    async def _see_to_entry(self, shard: int, entry: int, age_ms: int, attempt: "_Attempt") -> None:
+        if age_ms >= _REPEAT_AFTER_MS:
+            try:
+                await self._repeats.join((shard, entry))
+                return
+            except LogUnavailableError:
+                pass  # the entry is still there; until the deadline Kafka may be back
+        await asyncio.sleep(next(attempt.pauses))
+
+    async def _publish_again(self, key: tuple[int, int]) -> None:
+        shard, number = key
+        held = await read_entry(self._client, shard, number)
+        if held.entry is None:
+            return
+        # The whole entry, under its own epoch: the record must be the one that its first publisher would have sent.
+        record = await compose_record(self._amounts, held.epoch, number, held.entry)
+        await self._producer.append(shard, record)
+        await confirm(self._client, shard, [Confirm(held.epoch, number)])
+
+
+def _pauses() -> Iterator[float]:
+    pause_s = _FIRST_PAUSE_S
+    while True:
+        yield pause_s
+        pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+
+class _Attempt:
+    """What one request has learned so far."""
+
+    def __init__(self, item: Item) -> None:
+        self.item = item
+        self.refusal: Answer | None = None
+        self.busy = 0
+        self.short = 0
+        self.pauses = _pauses()

@@ -1,0 +1,37 @@
+"""Many callers, one call: who asks while a call is under way shares the next one, which starts after he asked."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+T = TypeVar("T")
+
+
+class Rounds(Generic[K, T]):
+    """Calls `call(key)`, one at a time for each key. A caller never gets what was read before he asked."""
+
+    def __init__(self, call: Callable[[K], Awaitable[T]]) -> None:
+        self._call = call
+        self._running: dict[K, asyncio.Task[T]] = {}
+        self._waiting: dict[K, asyncio.Task[T]] = {}
+
+    async def join(self, key: K) -> T:
+        """What the first call for `key` that starts after now gives or raises."""
+        task = self._waiting.get(key)
+        if task is None:
+            task = asyncio.create_task(self._run(key, self._running.get(key)))
+            self._waiting[key] = task
+        # Shielded: one caller's deadline must not take the answer from the others.
+        return await asyncio.shield(task)
+
+    async def _run(self, key: K, before: asyncio.Task[T] | None) -> T:
+        if before is not None:
+            await asyncio.wait([before])
+        task = self._waiting.pop(key)
+        self._running[key] = task
+        try:
+            return await self._call(key)
+        finally:
+            if self._running.get(key) is task:
+                del self._running[key]

@@ -1,0 +1,57 @@
+"""The words of the log: what was asked for (terms) and what happened (events).
+
+This is a public contract: it is read by the ledger of this version, of the one before and of the one after. Everything
+is a msgpack array; a new field goes to the end and has a default; nothing is ever taken out or moved.
+"""
+
+from msgspec import Struct
+
+from redpacket.split import SplitParameters
+
+
+class PacketTerms(Struct, frozen=True, array_like=True, tag="packet"):
+    """What the sender of a packet asked for. `owner` pays."""
+
+    owner: str
+    currency: str
+    split: SplitParameters
+    greeting: str
+    expires_in_s: int
+
+
+class TopUpTerms(Struct, frozen=True, array_like=True, tag="topup"):
+    """What an operator asked for: `amount_minor` from the funding account to `owner`."""
+
+    operator: str
+    owner: str
+    currency: str
+    amount_minor: int
+
+
+Terms = PacketTerms | TopUpTerms
+
+
+class PacketOpened(Struct, frozen=True, array_like=True, tag="PacketOpened"):
+    """`commitment` binds the split before anyone has claimed (see docs/split.md)."""
+
+    id: str
+    terms: PacketTerms
+    commitment: str
+
+
+class ShareClaimed(Struct, frozen=True, array_like=True, tag="ShareClaimed"):
+    """`sequence` counts the claims of one packet in the order in which they were reserved, from 1."""
+
+    packet: str
+    owner: str
+    share: int
+    amount_minor: int
+    sequence: int
+
+
+class WalletToppedUp(Struct, frozen=True, array_like=True, tag="WalletToppedUp"):
+    id: str
+    terms: TopUpTerms
+
+
+Event = PacketOpened | ShareClaimed | WalletToppedUp

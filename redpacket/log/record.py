@@ -1,0 +1,26 @@
+"""The record: what one message of the log holds. Kafka's partition is the shard."""
+
+from msgspec import Struct, msgpack
+
+from redpacket.events import Event
+
+
+class Batch(Struct, frozen=True, array_like=True, tag="Batch"):
+    """One reservation of one shard: `entry` is its number in the outbox of `epoch`, `at_ms` the time by Redis."""
+
+    epoch: int
+    entry: int
+    at_ms: int
+    events: tuple[Event, ...]
+
+
+class Fence(Struct, frozen=True, array_like=True, tag="Fence"):
+    """From here on items of an epoch below `epoch` are ignored."""
+
+    epoch: int
+
+
+Record = Batch | Fence
+
+encode_record = msgpack.Encoder().encode
+decode_record = msgpack.Decoder(Record).decode

@@ -1,0 +1,83 @@
+"""The topic: made once, with one partition for each shard; its cluster's id; where its partitions end."""
+
+import asyncio
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+
+from redpacket.log.producer import LogUnavailableError
+from redpacket.settings import Settings
+
+_ADMIN_TIMEOUT_S = 30.0
+
+
+async def cluster_id(settings: Settings) -> str:
+    """Raises LogUnavailableError."""
+    async with asyncio.timeout(_ADMIN_TIMEOUT_S):
+        admin = await _admin(settings)
+        try:
+            return str((await admin.describe_cluster())["cluster_id"])
+        except KafkaError as error:
+            raise LogUnavailableError(f"describing the cluster: {error!r}") from error
+        finally:
+            await admin.close()
+
+
+async def create_topic(settings: Settings, topic: str) -> None:
+    """Makes the topic, or finds it there. Raises LogUnavailableError."""
+    # Kafka keeps everything: records are deleted only below what is settled and in a backup.
+    configs = {"retention.ms": "-1", "retention.bytes": "-1", "min.insync.replicas": str(settings.kafka_min_insync)}
+    new = NewTopic(topic, settings.shards, settings.kafka_replication, topic_configs=configs)
+    async with asyncio.timeout(_ADMIN_TIMEOUT_S):
+        admin = await _admin(settings)
+        try:
+            answer = await admin.create_topics([new])
+            for _, code, *message in answer.topic_errors:  # type: ignore[attr-defined]
+                error = for_code(code)
+                if code and error is not TopicAlreadyExistsError:
+                    raise LogUnavailableError(f"creating topic {topic}: {error.__name__} {message}")
+        except KafkaError as error:
+            raise LogUnavailableError(f"creating topic {topic}: {error!r}") from error
+        finally:
+            await admin.close()
+
+
+async def _admin(settings: Settings) -> AIOKafkaAdminClient:
+    admin = AIOKafkaAdminClient(
+        bootstrap_servers=settings.kafka_bootstrap, request_timeout_ms=settings.kafka_timeout_ms
+    )
+    try:
+        await admin.start()
+    except KafkaError as error:
+        raise LogUnavailableError(f"kafka at {settings.kafka_bootstrap} does not answer: {error!r}") from error
+    return admin
+
+
+class LogEnds:
+    """Asks where the partitions end now. Close it with `stop`."""
+
+    def __init__(self, settings: Settings, topic: str) -> None:
+        self._timeout_s = settings.kafka_timeout_ms / 1000
+        self._partitions = [TopicPartition(topic, shard) for shard in range(settings.shards)]
+        self._consumer = AIOKafkaConsumer(
+            bootstrap_servers=settings.kafka_bootstrap,
+            request_timeout_ms=settings.kafka_timeout_ms,
+            enable_auto_commit=False,
+        )
+
+    async def start(self) -> None:
+        await self._consumer.start()
+
+    async def stop(self) -> None:
+        async with asyncio.timeout(self._timeout_s):
+            await self._consumer.stop()
+
+    async def read(self) -> list[int]:
+        """By shard, the offset that the next record will get. Raises LogUnavailableError."""
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                ends = await self._consumer.end_offsets(self._partitions)
+        except (KafkaError, TimeoutError) as error:
+            raise LogUnavailableError(f"reading end offsets: {error!r}") from error
+        return [ends[partition] for partition in self._partitions]

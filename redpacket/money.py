@@ -1,0 +1,12 @@
+"""What an amount and an owner may be, checked at the door and nowhere else."""
+
+from typing import Annotated
+
+from msgspec import Meta
+
+# Redis counts in doubles and its `..` loses digits from the 15th on; every amount and counter stays below this.
+COUNTER_MAX_MINOR = 10**13
+AMOUNT_MAX_MINOR = 10**12
+
+AmountMinor = Annotated[int, Meta(ge=1, le=AMOUNT_MAX_MINOR)]
+Owner = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._:-]{1,64}\Z")]

@@ -1,0 +1,88 @@
+"""The connection to Redis: the library of functions, one call of one function, and what its failures mean."""
+
+import hashlib
+from importlib.resources import files
+from typing import Any
+
+import redis.exceptions
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from redpacket.settings import Settings
+from redpacket.shard.clock import RedisClock
+
+# In this order: a local function of one concern is used by those after it.
+_CONCERNS = ("fence", "outbox", "reserve", "load", "read")
+_CONNECTIONS_MAX = 64
+_POOL_WAIT_S = 0.05
+
+_SOURCE = "\n".join((files("redpacket.shard") / "lua" / f"{concern}.lua").read_text() for concern in _CONCERNS)
+# The version is made from the text, so that two versions can never stand under one name.
+VERSION = hashlib.sha256(_SOURCE.encode()).hexdigest()[:12]
+_LIBRARY = f"#!lua name=redpacket_{VERSION}\nlocal function NAME(name) return name .. '_{VERSION}' end\n{_SOURCE}"
+
+
+class ShardClosedError(Exception):
+    """The shard is not open on this Redis process: nothing was changed. It opens again by itself."""
+
+
+class ShardUnreachableError(Exception):
+    """Redis did not answer in time, or not at all. The outcome of a call that writes is unknown."""
+
+
+class MemoryFullError(Exception):
+    """Redis is over its maxmemory and refused the call before it did anything."""
+
+
+class ShardClient:
+    """One pool of connections to Redis for all shards of this process. Close it with `aclose`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.clock = RedisClock()
+        timeout_s = settings.redis_timeout_ms / 1000
+        # No retries underneath: one call here is one execution there, or an unknown outcome.
+        self._redis = Redis(
+            connection_pool=BlockingConnectionPool.from_url(
+                settings.redis_url,
+                max_connections=_CONNECTIONS_MAX,
+                timeout=_POOL_WAIT_S,
+                socket_timeout=timeout_s,
+                socket_connect_timeout=timeout_s,
+                retry=Retry(NoBackoff(), 0),
+            )
+        )
+
+    async def aclose(self) -> None:
+        await self._redis.aclose(close_connection_pool=True)
+
+    async def load_library(self) -> None:
+        """Makes sure that this version's functions are there. Raises ShardUnreachableError."""
+        try:
+            await self._redis.function_load(_LIBRARY)
+        except redis.exceptions.ResponseError as error:
+            if "already exists" not in str(error):
+                raise
+        except (redis.exceptions.RedisError, OSError, TimeoutError) as error:
+            raise ShardUnreachableError(f"loading the functions: {error}") from error
+
+    async def call(self, function: str, shard: int, *args: bytes | str | int) -> Any:
+        """One call of `function` for `shard`.
+
+        Raises ShardClosedError, ShardUnreachableError or MemoryFullError; anything else is a bug in the function.
+        """
+        try:
+            answer = await self._redis.fcall(f"{function}_{VERSION}", 1, f"{{rp{shard}}}fence", *args)
+        except redis.exceptions.OutOfMemoryError as error:
+            raise MemoryFullError(f"shard {shard}: {error}") from error
+        except redis.exceptions.ResponseError as error:
+            # An empty Redis has no functions: that is a closed shard, not an error.
+            if "Function not found" in str(error):
+                await self.load_library()
+                raise ShardClosedError(f"shard {shard}: the functions were missing") from error
+            raise
+        except (redis.exceptions.RedisError, OSError, TimeoutError) as error:
+            raise ShardUnreachableError(f"shard {shard}: {function}: {error!r}") from error
+        if answer == b"STALE":
+            raise ShardClosedError(f"shard {shard} is closed")
+        return answer

@@ -1,0 +1,31 @@
+"""The fence of a shard: looked at, closed and blessed by the shard's owner."""
+
+from msgspec import Struct, msgpack
+
+from redpacket.shard.client import ShardClient
+
+
+class FenceState(Struct, frozen=True, array_like=True):
+    """`epoch` is 0 where there is no fence; `open` is true where this very Redis process is blessed and open."""
+
+    epoch: int
+    open: bool
+    floor: int
+    now_ms: int
+
+
+_decode = msgpack.Decoder(FenceState, strict=False).decode
+
+
+async def fence_state(client: ShardClient, shard: int) -> FenceState:
+    return _decode(await client.call("fence_state", shard))
+
+
+async def close_shard(client: ShardClient, shard: int, epoch: int) -> bool:
+    """False where an epoch as high or higher has been here."""
+    return bool(await client.call("close", shard, epoch))
+
+
+async def bless_shard(client: ShardClient, shard: int, epoch: int, floor: int) -> bool:
+    """Opens the shard; false where the fence is not exactly `epoch`, never opened, on this Redis process."""
+    return bool(await client.call("bless", shard, epoch, floor))

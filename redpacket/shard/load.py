@@ -1,0 +1,86 @@
+"""Load: what a snapshot of the ledger says of a wallet or an operation, installed where the key is absent."""
+
+import secrets
+from collections.abc import Sequence
+from enum import StrEnum
+
+from msgspec import Struct, msgpack
+
+from redpacket.events import PacketTerms, Terms
+from redpacket.shard.client import ShardClient
+
+# A call that writes more values than this at once would hold Redis for too long, and `unpack` in Lua has a limit.
+_STAGED_AT_ONCE = 250
+
+_encode = msgpack.Encoder().encode
+
+
+class Installed(StrEnum):
+    LOADED = "loaded"
+    THERE = "there"  # another load or a reservation was first: what is there knows more
+    BEHIND = "behind"  # the snapshot is below the floor: the ledger has to catch up first
+    MISSING = "missing"
+
+
+class SettledClaim(Struct, frozen=True):
+    owner: str
+    share: int
+    sequence: int
+    at_ms: int
+
+
+async def load_wallet(
+    client: ShardClient, shard: int, next_offset: int, owner: str, credited_minor: int, reserved_minor: int
+) -> Installed:
+    """`credited_minor` and `reserved_minor`: all that ever came in and went out, by the snapshot at `next_offset`."""
+    return _installed(await client.call("load_wallet", shard, next_offset, owner, credited_minor, reserved_minor))
+
+
+async def refresh_wallet(client: ShardClient, shard: int, owner: str, credited_minor: int) -> Installed:
+    """Raises what is known to have come in; any later reading of the ledger will do."""
+    return _installed(await client.call("refresh_wallet", shard, owner, credited_minor))
+
+
+async def load_operation(
+    client: ShardClient,
+    shard: int,
+    next_offset: int,
+    identity: str,
+    id: str,
+    at_ms: int,
+    terms: Terms,
+    claims: Sequence[SettledClaim] = (),
+    state: str = "",
+) -> Installed:
+    """Installs an operation and, for a packet, its claims and its free shares: all shares minus those taken."""
+    nonce = secrets.token_hex(8)
+    packet: tuple[object, ...] = ()
+    if isinstance(terms, PacketTerms):
+        taken = {claim.share for claim in claims}
+        handed_out = max(taken, default=0)
+        holes = [share for share in range(1, handed_out + 1) if share not in taken]
+        await _stage(client, shard, nonce, claims, holes)
+        last = max((claim.sequence for claim in claims), default=0)
+        expires_at_ms = at_ms + terms.expires_in_s * 1000
+        packet = (terms.split, terms.split.shares, expires_at_ms, handed_out, len(holes), len(taken), last, state)
+    packed = _encode((id, at_ms, terms, packet))
+    return _installed(await client.call("load_operation", shard, next_offset, identity, nonce, packed))
+
+
+async def _stage(
+    client: ShardClient, shard: int, nonce: str, claims: Sequence[SettledClaim], holes: Sequence[int]
+) -> None:
+    for start in range(0, max(len(claims), len(holes)), _STAGED_AT_ONCE):
+        fields: list[str] = []
+        for claim in claims[start : start + _STAGED_AT_ONCE]:
+            fields += [
+                claim.owner,
+                f"{claim.share} {claim.sequence} {claim.at_ms} 0",
+                f"#{claim.sequence}",
+                claim.owner,
+            ]
+        await client.call("stage", shard, nonce, _encode(fields), _encode(holes[start : start + _STAGED_AT_ONCE]))
+
+
+def _installed(answer: bytes) -> Installed:
+    return Installed(answer.decode())

@@ -1,0 +1,80 @@
+-- fence: what stands before every function of this library.
+--
+-- keys   {rpN}fence, a hash of epoch, run_id, replid (the Redis process that was blessed), open, floor.
+--        Every other key of shard N is '{rpN}EPOCH:...': what an older epoch left is invisible at once.
+-- rule   every function looks at the fence first; where it is missing, not open, or names another process than
+--        this one, nothing is changed and the answer is STALE. A restart, a promotion and a FLUSHALL thereby close
+--        the shard by themselves.
+-- rule   decide first, write last: Redis does not undo. An error while writing closes the shard.
+
+local STALE = 'STALE'
+
+local function this_process()
+  -- run_id alone would pass on rolled-back data (A promoted, B synced from it, A promoted again): replid as well.
+  local info = redis.call('INFO', 'server', 'replication')
+  return string.match(info, 'run_id:(%w+)'), string.match(info, 'master_replid:(%w+)')
+end
+
+-- TIME moves within a function on some servers and stands still on others: read it once a call.
+local function now_ms()
+  local time = redis.call('TIME')
+  return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+end
+
+-- The fence where the shard is open on this process, else nil. `prefix` begins the name of every data key.
+local function open_fence(key)
+  local held = redis.call('HMGET', key, 'epoch', 'run_id', 'replid', 'open', 'floor')
+  if held[4] ~= '1' then return nil end
+  local run_id, replid = this_process()
+  if held[2] ~= run_id or held[3] ~= replid then return nil end
+  return {
+    key = key,
+    epoch = tonumber(held[1]),
+    floor = tonumber(held[5]),
+    prefix = string.match(key, '^{.-}') .. held[1] .. ':',
+  }
+end
+
+-- Runs `write`; true, or false after having closed the shard, since half of it may have been written.
+local function guarded(fence_key, write)
+  local written, why = pcall(write)
+  if written then return true end
+  redis.pcall('HSET', fence_key, 'open', '0')
+  redis.log(redis.LOG_WARNING, fence_key .. ' closed: an error while writing: ' .. tostring(type(why) == 'table' and why.err or why))
+  return false
+end
+
+-- Is this entry still in the outbox, which is to say: is what it speaks of unconfirmed?
+local function unconfirmed(fence, entry)
+  return entry > 0 and redis.call('HEXISTS', fence.prefix .. 'outbox', entry) == 1
+end
+
+-- fence_state: epoch, open (1 where this very process is blessed and open), floor, the time.
+local function fence_state(keys)
+  local epoch = redis.call('HGET', keys[1], 'epoch')
+  local fence = open_fence(keys[1])
+  return cmsgpack.pack({ tonumber(epoch or 0), fence and 1 or 0, fence and fence.floor or 0, now_ms() })
+end
+
+-- close(epoch): the second step of an opening. 1, or 0 where an epoch as high or higher has been here.
+local function close(keys, args)
+  local epoch = tonumber(args[1])
+  if tonumber(redis.call('HGET', keys[1], 'epoch') or 0) >= epoch then return 0 end
+  local run_id, replid = this_process()
+  redis.call('HSET', keys[1], 'epoch', args[1], 'run_id', run_id, 'replid', replid, 'open', 'new', 'floor', '0')
+  return 1
+end
+
+-- bless(epoch, floor): the last step. 1 only where the fence is there, is exactly this epoch, names this process and
+-- was never opened ('new': once opened and closed again it is '0', and a number gets one pass).
+local function bless(keys, args)
+  local held = redis.call('HMGET', keys[1], 'epoch', 'run_id', 'replid', 'open')
+  local run_id, replid = this_process()
+  if held[1] ~= args[1] or held[2] ~= run_id or held[3] ~= replid or held[4] ~= 'new' then return 0 end
+  redis.call('HSET', keys[1], 'open', '1', 'floor', args[2])
+  return 1
+end
+
+redis.register_function{ function_name = NAME('fence_state'), callback = fence_state, flags = { 'no-writes' } }
+redis.register_function{ function_name = NAME('close'), callback = close, flags = { 'allow-oom' } }
+redis.register_function{ function_name = NAME('bless'), callback = bless, flags = { 'allow-oom' } }

@@ -1,0 +1,83 @@
+-- read: what a GET is answered with: under the fence, confirmed items only.
+--
+-- keys   as in reserve.lua
+-- gives  packed answers; 'MISSING' where the operation must be loaded first; 'OTHER' where the identity is known but
+--        by another id, or is no packet; or STALE.
+
+-- The key of the packet, or nil and why not.
+local function find_packet(fence, identity, id)
+  local key = fence.prefix .. 'op:' .. identity
+  local held = redis.call('HMGET', key, 'id', 'shares')
+  if not held[1] then return nil, 'MISSING' end
+  if held[1] ~= id or not held[2] then return nil, 'OTHER' end
+  return key
+end
+
+-- read_packet(identity, id): {packed {now, at, terms, unconfirmed send (entry or 0), expires_at, next, taken, state,
+-- holes}, packed entry...}; the entries are those still in the outbox that hold claims of it: what they took is not
+-- confirmed.
+local function read_packet(keys, args)
+  local fence = open_fence(keys[1])
+  if not fence then return STALE end
+  local key, why = find_packet(fence, args[1], args[2])
+  if not key then return why end
+  local held = redis.call('HMGET', key, 'at', 'terms', 'entry', 'expires_at', 'next', 'taken', 'state', 'entries')
+  local entry = tonumber(held[3])
+  local holes = redis.call('LRANGE', fence.prefix .. 'holes:' .. args[1], 0, -1)
+  for i, hole in ipairs(holes) do holes[i] = tonumber(hole) end
+  local answer = { cmsgpack.pack({
+    now_ms(), tonumber(held[1]), cmsgpack.unpack(held[2]), unconfirmed(fence, entry) and entry or 0, tonumber(held[4]),
+    tonumber(held[5]), tonumber(held[6]), held[7], holes,
+  }) }
+  for _, pending in ipairs(still_unconfirmed(fence, cmsgpack.unpack(held[8]))) do
+    answer[#answer + 1] = redis.call('HGET', fence.prefix .. 'outbox', pending)
+  end
+  return answer
+end
+
+local function unpack_claim(owner, held)
+  local share, sequence, at, entry = string.match(held, '^(%d+) (%d+) (%d+) (%d+)$')
+  return { owner, tonumber(share), tonumber(sequence), tonumber(at) }, tonumber(entry)
+end
+
+-- read_claims(identity, id, after, limit): packed {claims, last}; a claim is {owner, share, sequence, at}, in the order of
+-- sequence, those above `after`; `last` is the sequence that was looked at last, 0 where there is no more.
+local function read_claims(keys, args)
+  local fence = open_fence(keys[1])
+  if not fence then return STALE end
+  local key, why = find_packet(fence, args[1], args[2])
+  if not key then return why end
+  local held = redis.call('HMGET', key, 'sequence', 'entries')
+  local pending = {}
+  for _, entry in ipairs(still_unconfirmed(fence, cmsgpack.unpack(held[2]))) do pending[entry] = true end
+  local claims_key = fence.prefix .. 'claims:' .. args[1]
+  local sequence, limit, claims = tonumber(args[3]), tonumber(args[4]), {}
+  local last = tonumber(held[1])
+  while sequence < last and #claims < limit do
+    sequence = sequence + 1
+    -- A sequence number has no owner where its claim died unconfirmed with an older epoch.
+    local owner = redis.call('HGET', claims_key, string.format('#%d', sequence))
+    if owner then
+      local claim, entry = unpack_claim(owner, redis.call('HGET', claims_key, owner))
+      if not pending[entry] then claims[#claims + 1] = claim end
+    end
+  end
+  return cmsgpack.pack({ claims, sequence < last and sequence or 0 })
+end
+
+-- read_claim(identity, id, owner): packed {entry or 0, claims}: the entry that still holds the claim unconfirmed; claims
+-- = {} or {{owner, share, sequence, at}}.
+local function read_claim(keys, args)
+  local fence = open_fence(keys[1])
+  if not fence then return STALE end
+  local key, why = find_packet(fence, args[1], args[2])
+  if not key then return why end
+  local held = redis.call('HGET', fence.prefix .. 'claims:' .. args[1], args[3])
+  if not held then return cmsgpack.pack({ 0, {} }) end
+  local claim, entry = unpack_claim(args[3], held)
+  return cmsgpack.pack({ unconfirmed(fence, entry) and entry or 0, { claim } })
+end
+
+redis.register_function{ function_name = NAME('read_packet'), callback = read_packet, flags = { 'no-writes' } }
+redis.register_function{ function_name = NAME('read_claims'), callback = read_claims, flags = { 'no-writes' } }
+redis.register_function{ function_name = NAME('read_claim'), callback = read_claim, flags = { 'no-writes' } }

@@ -1,0 +1,83 @@
+"""Read: what Redis knows of a packet and its claims, confirmed items only."""
+
+from enum import Enum
+
+from msgspec import Struct, msgpack
+
+from redpacket.events import PacketTerms
+from redpacket.shard.client import ShardClient
+from redpacket.shard.reserve import Entry, decode_entry
+
+
+class Absent(Enum):
+    """Why there is nothing to read: it must be loaded first, or the id is not one of a packet."""
+
+    MISSING = b"MISSING"
+    OTHER = b"OTHER"
+
+
+class PacketHead(Struct, frozen=True, array_like=True):
+    """`send_entry` is not 0 while the packet's own send is unconfirmed; share numbers 1..handed_out less `holes` are
+    taken, by confirmed claims or by those in the entries that came with it."""
+
+    now_ms: int
+    at_ms: int
+    terms: PacketTerms
+    send_entry: int
+    expires_at_ms: int
+    handed_out: int
+    taken: int
+    state: str
+    holes: tuple[int, ...]
+
+
+class HeldPacket(Struct, frozen=True):
+    head: PacketHead
+    unconfirmed: tuple[Entry, ...]
+
+
+class HeldClaim(Struct, frozen=True, array_like=True):
+    owner: str
+    share: int
+    sequence: int
+    at_ms: int
+
+
+class ClaimPage(Struct, frozen=True, array_like=True):
+    """`last` is the sequence to go on after, 0 at the end."""
+
+    claims: tuple[HeldClaim, ...]
+    last: int
+
+
+class ClaimAnswer(Struct, frozen=True, array_like=True):
+    """`entry` is not 0 while the claim is unconfirmed; no claim at all is ()."""
+
+    entry: int
+    claims: tuple[HeldClaim, ...]
+
+
+_decode_head = msgpack.Decoder(PacketHead).decode
+_decode_page = msgpack.Decoder(ClaimPage).decode
+_decode_claim = msgpack.Decoder(ClaimAnswer).decode
+
+
+async def read_packet(client: ShardClient, shard: int, identity: str, id: str) -> HeldPacket | Absent:
+    answer = await client.call("read_packet", shard, identity, id)
+    if isinstance(answer, bytes):
+        return Absent(answer)
+    head, *entries = answer
+    return HeldPacket(_decode_head(head), tuple(decode_entry(entry) for entry in entries))
+
+
+async def read_claims(
+    client: ShardClient, shard: int, identity: str, id: str, after: int, limit: int
+) -> ClaimPage | Absent:
+    """Claims with a sequence above `after`, in its order, at most `limit`."""
+    answer = await client.call("read_claims", shard, identity, id, after, limit)
+    return Absent(answer) if answer in (b"MISSING", b"OTHER") else _decode_page(answer)
+
+
+async def read_claim(client: ShardClient, shard: int, identity: str, id: str, owner: str) -> ClaimAnswer | Absent:
+    answer = await client.call("read_claim", shard, identity, id, owner)
+    return Absent(answer) if answer in (b"MISSING", b"OTHER") else _decode_claim(answer)

@@ -1,0 +1,16 @@
+"""SQL lives in .sql files of named blocks, each with its description above it:
+
+-- name: what it is called
+-- what it is for
+SELECT ...;
+"""
+
+import re
+from importlib.resources import files
+
+
+def read_queries(package: str, file: str = "queries.sql") -> dict[str, str]:
+    """The blocks of the file, by name."""
+    text = (files(package) / file).read_text()
+    _, *blocks = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)
+    return dict(zip(blocks[::2], (block.strip() for block in blocks[1::2]), strict=True))
