@@ -1,0 +1,191 @@
+"""The command line. It alone knows all the others, and imports of them only what the command at hand needs."""
+
+import asyncio
+import logging
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import click
+import msgspec
+
+from redpacket.money import Owner
+from redpacket.settings import Settings, SettingsError, read_settings
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+data_option = click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("data"),
+    show_default=True,
+    help="The folder of the local stack.",
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.version_option(package_name="redpacket")
+def main() -> None:
+    """A red-packet and payment event processor in which a 201 is final."""
+
+
+@main.command()
+@data_option
+@click.option(
+    "--port", type=click.IntRange(0, 65_535), default=8000, help="Where the API is served; 0 takes a free one."
+)
+@click.option("--api", type=click.IntRange(1, 64), default=2, help="API workers.")
+@click.option("--ledger", type=click.IntRange(1, 16), default=2, help="Ledger workers.")
+@click.option(
+    "--redis-server", metavar="PROGRAM", help="Use this Redis >= 7 from PATH instead of the Valkey that comes along."
+)
+def up(data: Path, port: int, api: int, ledger: int, redis_server: str | None) -> None:
+    """Run the whole system on this machine, in the foreground, until Ctrl-C."""
+    from redpacket.stack.state import read_stack
+    from redpacket.stack.up import run_up
+
+    def say_what_to_try() -> None:
+        click.echo(
+            _WHAT_TO_TRY.format(url=read_stack(data).url, data=f" --data {data}" if data != Path("data") else "")
+        )
+
+    sys.exit(asyncio.run(run_up(data, port, api, ledger, click.echo, say_what_to_try, redis_binary=redis_server)))
+
+
+_WHAT_TO_TRY = """
+Try, in another terminal:
+  redpacket() {{ .venv/bin/redpacket "$@"{data}; }}
+  post() {{ curl -s -X POST {url}$1 -H "Authorization: Bearer $(redpacket token $2 $4)" -H "Idempotency-Key: $RANDOM$RANDOM" -d "$3"; echo; }}
+  post /v1/topups boss '{{"owner":"alice","amount":10000}}' '--scope operator'
+  post /v1/packets alice '{{"kind":"lucky","total":1000,"shares":3,"greeting":"Happy New Year"}}'
+  post /v1/packets/ID/claims bob '{{}}'                # with the id just printed
+  curl -s {url}/v1/wallet -H "Authorization: Bearer $(redpacket token bob)"
+  redpacket demo
+"""
+
+
+@main.command()
+@data_option
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+def ps(data: Path, as_json: bool) -> None:
+    """List the processes of the running stack."""
+    from redpacket.stack.ps import format_json, format_table
+    from redpacket.stack.state import read_stack
+
+    state = _or_exit(read_stack, data)
+    click.echo(format_json(state) if as_json else format_table(state))
+
+
+@main.command()
+@data_option
+@click.argument("owner")
+@click.option("--scope", type=click.Choice(["operator"]), help="What else the token may do.")
+def token(data: Path, owner: str, scope: str | None) -> None:
+    """Print a token for OWNER, for the running stack."""
+    from redpacket.stack.tokens import issue_token
+
+    try:
+        msgspec.convert(owner, Owner)
+    except msgspec.ValidationError:
+        raise click.BadParameter("an owner is 1-64 of A-Z a-z 0-9 . _ : -") from None
+    click.echo(_or_exit(issue_token, _stack_settings(data), owner, scope or ""))
+
+
+@main.command()
+@data_option
+@click.option("--shares", type=click.IntRange(1, 10_000), default=100, help="Shares of the packet.")
+@click.option("--people", type=click.IntRange(1, 10_000), default=200, help="People who claim, each twice at once.")
+def demo(data: Path, shares: int, people: int) -> None:
+    """Send a packet on the running stack, let many people claim it at once, and check every fen."""
+    from redpacket.demo import run_demo
+    from redpacket.stack.state import read_stack
+
+    url = _or_exit(read_stack, data).url
+    sys.exit(_run(run_demo(_stack_settings(data), url, shares, people, click.echo)))
+
+
+@main.command()
+def migrate() -> None:
+    """Install or upgrade the schema and the topic of the deployment that the REDPACKET_ settings name."""
+    from ledger.install import install
+
+    deployment = _run(install(_settings(), click.echo))
+    click.echo(f"installed: {deployment.shards} shards, {deployment.currency}, topic {deployment.topic}")
+
+
+@main.command()
+@click.option("--fd", type=int, help="A listening socket passed on by the parent, shared by all API workers.")
+@click.option("--host", default="127.0.0.1", help="Where to listen without --fd.")
+@click.option("--port", type=click.IntRange(0, 65_535), default=8000, help="Where to listen without --fd.")
+def api(fd: int | None, host: str, port: int) -> None:
+    """Run one API worker."""
+    from service.worker import run_api
+
+    _serve(lambda settings: run_api(settings, fd, host, port))
+
+
+@main.command()
+def ledger() -> None:
+    """Run one ledger worker."""
+    from ledger.worker import run_ledger
+
+    _serve(run_ledger)
+
+
+def _serve(worker: Callable[[Settings], Coroutine[Any, Any, None]]) -> None:
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for noisy in ("aiokafka", "uvicorn", "httpx"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    _run(worker(_settings()))
+
+
+def _settings() -> Settings:
+    import os
+
+    return _or_exit(read_settings, os.environ)
+
+
+def _stack_settings(data: Path) -> Settings:
+    from redpacket.stack.state import read_stack
+
+    return _or_exit(read_settings, _or_exit(read_stack, data).environ)
+
+
+def _or_exit(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """What `call` gives; a sentence and exit status 1 where it cannot."""
+    from redpacket.stack.error import StackError
+
+    try:
+        return call(*args, **kwargs)
+    except (SettingsError, StackError) as error:
+        raise click.ClickException(str(error)) from None
+
+
+def _run(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Runs it to its end; a sentence and exit status 1 where a part is away or this deployment is another."""
+    import asyncpg
+    import uvloop
+
+    from ledger.migrate import MigrationError
+    from redpacket.books.database import BooksUnavailableError
+    from redpacket.books.deployment import DeploymentError
+    from redpacket.log.producer import LogUnavailableError
+
+    try:
+        return uvloop.run(coroutine)
+    except (
+        SettingsError,
+        DeploymentError,
+        MigrationError,
+        BooksUnavailableError,
+        LogUnavailableError,
+        asyncpg.PostgresError,
+        OSError,
+    ) as error:
+        raise click.ClickException(f"{error}" or repr(error)) from None
+
+
+if __name__ == "__main__":
+    main()
