@@ -55,14 +55,14 @@ def up(data: Path, port: int, api: int, ledger: int, redis_server: str | None) -
 
 
 _WHAT_TO_TRY = """
-Try, in another terminal:
-  redpacket() {{ .venv/bin/redpacket "$@"{data}; }}
-  post() {{ curl -s -X POST {url}$1 -H "Authorization: Bearer $(redpacket token $2 $4)" -H "Idempotency-Key: $RANDOM$RANDOM" -d "$3"; echo; }}
-  post /v1/topups boss '{{"owner":"alice","amount":10000}}' '--scope operator'
-  post /v1/packets alice '{{"kind":"lucky","total":1000,"shares":3,"greeting":"Happy New Year"}}'
-  post /v1/packets/ID/claims bob '{{}}'                # with the id just printed
-  curl -s {url}/v1/wallet -H "Authorization: Bearer $(redpacket token bob)"
-  redpacket demo
+Try, in another terminal (ID is the packet's id, printed by the second):
+  T() {{ .venv/bin/redpacket token{data} "$@"; }}
+  P() {{ curl -s -H "Authorization: Bearer $1" -H "Idempotency-Key: $RANDOM$RANDOM" {url}$2 -d "$3"; echo; }}
+  P $(T boss --scope operator) /v1/topups '{{"owner":"alice","amount":10000}}'
+  P $(T alice) /v1/packets '{{"kind":"lucky","total":1000,"shares":3,"greeting":"Happy New Year"}}'
+  P $(T bob) /v1/packets/ID/claims '{{}}'
+  curl -s -H "Authorization: Bearer $(T bob)" {url}/v1/wallet
+  .venv/bin/redpacket demo{data}
 """
 
 
