@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import signal
 from contextlib import AsyncExitStack
 from functools import partial
 
@@ -27,12 +26,8 @@ logger = logging.getLogger(__name__)
 _CONNECTIONS_MAX = 8
 
 
-async def run_ledger(settings: Settings) -> None:
-    """Settles and opens until SIGTERM or SIGINT. Raises DeploymentError, SettingsError, or what the parts raise."""
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-
+async def run_ledger(settings: Settings, stop: asyncio.Event) -> None:
+    """Settles and opens until `stop`. Raises DeploymentError, SettingsError, or what the parts raise."""
     async with AsyncExitStack() as resources:
         books = Books(settings)
         await books.start()

@@ -130,8 +130,12 @@ def api(fd: int | None, host: str, port: int) -> None:
 def ledger() -> None:
     """Run one ledger worker."""
     from ledger.worker import run_ledger
+    from redpacket.ops.signals import stop_on_signals
 
-    _serve(run_ledger)
+    async def settle(settings: Settings) -> None:
+        await run_ledger(settings, stop_on_signals())
+
+    _serve(settle)
 
 
 def _serve(worker: Callable[[Settings], Coroutine[Any, Any, None]]) -> None:

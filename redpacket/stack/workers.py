@@ -24,7 +24,7 @@ COMMAND = (sys.executable, "-m", "redpacket.cli")
 # httpx reads all certificates of the machine when it is given none of these: 23 ms of CPU a call, for plain HTTP.
 NO_CERTIFICATES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 # What the stack itself decides; whatever else the user has set is passed on.
-OWN = ("postgres_url", "redis_url", "kafka_bootstrap", "keys_dir", "ops_port")
+OWN = ("postgres_url", "redis_url", "kafka_bootstrap", "keys_dir", "instance", "ops_port")
 
 
 def stack_settings(environ: Mapping[str, str], **own: str) -> Settings:
@@ -70,7 +70,7 @@ def _program(
     return Program(
         name=name,
         argv=argv,
-        environ=worker_environ(msgspec.structs.replace(settings, ops_port=port)),
+        environ=worker_environ(msgspec.structs.replace(settings, ops_port=port, instance=name)),
         answers=partial(_answers, port),
         port=port,
         pass_fds=pass_fds,
