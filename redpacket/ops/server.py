@@ -18,11 +18,14 @@ class _Server(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def serving(app: Any, listening: socket.socket, drain_s: float = 5.0, **options: Any) -> AsyncIterator[None]:
-    """Serves the ASGI `app` on the socket; at the end, requests under way get `drain_s` to finish."""
+async def serving(
+    app: Any, listening: socket.socket, drain_s: float = 5.0, *, http: Any = "httptools", **options: Any
+) -> AsyncIterator[None]:
+    """Serves the ASGI `app` on the socket; at the end, requests under way get `drain_s` to finish. `http`: uvicorn's
+    name of a protocol, or a class of ours."""
     config = uvicorn.Config(
         app,
-        http="httptools",
+        http=http,
         ws="none",
         lifespan="off",
         log_config=None,

@@ -1,0 +1,104 @@
+"""The claims of a packet, page by page, and the caller's own."""
+
+from collections import OrderedDict
+
+from redpacket.books.database import Books, BooksUnavailableError
+from redpacket.commit.amounts import Amounts
+from redpacket.ids import OperationId
+from redpacket.settings import Settings
+from redpacket.shard.read import HeldClaim
+from redpacket.split import SplitParameters
+from service.packets import confirmed_shares, state_of
+from service.problems import Code, ProblemError
+from service.reading import PacketReader, packet_id
+from service.words import Claim, ClaimList, ListedClaim, Pending, time_of
+
+# Claims in one call, where all of a packet's are looked through.
+_PAGE = 1_000
+# Packets whose best claim is remembered: once they are final it never changes.
+_BEST_KEPT = 10_000
+
+
+class ClaimLists:
+    """Both methods raise ProblemError, and as PacketReader."""
+
+    def __init__(self, settings: Settings, books: Books, amounts: Amounts, reader: PacketReader) -> None:
+        self._settings = settings
+        self._books = books
+        self._amounts = amounts
+        self._reader = reader
+        self._best: OrderedDict[str, int] = OrderedDict()
+
+    async def list_claims(self, packet: str, after: int, limit: int) -> tuple[int, ClaimList | Pending]:
+        """200 with at most `limit` confirmed claims whose sequence is above `after`; 202 while the packet is pending.
+
+        `settled` is false where Postgres does not have a claim, or cannot be asked: what is said to be settled is.
+        """
+        id = packet_id(packet, self._settings.shards)
+        held = await self._reader.packet(id)
+        if held.head.send_entry:
+            return 202, Pending(id=packet)
+        page = await self._reader.claims(id, after, limit)
+        split = held.head.terms.split
+        amounts = await self._amounts.of_packet(packet, split)
+        settled = await self._settled(id, page.claims)
+        final = state_of(held.head, len(confirmed_shares(packet, held))) == "sold_out"
+        best = await self._best_share(id, split) if final and split.kind == "lucky" else 0
+        listed = [
+            ListedClaim(
+                owner=claim.owner,
+                share=claim.share,
+                amount=amounts[claim.share - 1],
+                claimed_at=time_of(claim.at_ms),
+                settled=claim.share in settled,
+                best=claim.share == best,
+            )
+            for claim in page.claims
+        ]
+        return 200, ClaimList(listed, str(page.last) if page.last else None)
+
+    async def see_claim(self, packet: str, owner: str) -> tuple[int, Claim | Pending]:
+        """200 with the owner's claim, 202 while it, or the packet, is pending."""
+        id = packet_id(packet, self._settings.shards)
+        held = await self._reader.packet(id)
+        if held.head.send_entry:
+            return 202, Pending(packet=packet)
+        answer = await self._reader.claim(id, owner)
+        if answer.entry:
+            return 202, Pending(packet=packet)
+        if not answer.claims:
+            raise ProblemError(Code.NOT_CLAIMED, "The caller has no share of this packet.")
+        (claim,) = answer.claims
+        amounts = await self._amounts.of_packet(packet, held.head.terms.split)
+        amount = amounts[claim.share - 1]
+        return 200, Claim(packet, claim.share, amount, held.head.terms.currency, time_of(claim.at_ms))
+
+    async def _settled(self, id: OperationId, claims: tuple[HeldClaim, ...]) -> set[int]:
+        if not claims:
+            return set()
+        try:
+            rows = await self._books.rows("settled_shares", id.date, str(id), [claim.share for claim in claims])
+        except BooksUnavailableError:
+            return set()  # the list itself comes from Redis: it is not refused because the ledger is away
+        return {row["share"] for row in rows}
+
+    async def _best_share(self, id: OperationId, split: SplitParameters) -> int:
+        """The share with the largest amount among those claimed, on a tie the one claimed first."""
+        packet = str(id)
+        if packet not in self._best:
+            amounts = await self._amounts.of_packet(packet, split)
+            claims = await self._all_claims(id)
+            self._best[packet] = max(claims, key=lambda claim: (amounts[claim.share - 1], -claim.sequence)).share
+            if len(self._best) > _BEST_KEPT:
+                self._best.popitem(last=False)
+        return self._best[packet]
+
+    async def _all_claims(self, id: OperationId) -> list[HeldClaim]:
+        claims: list[HeldClaim] = []
+        after = 0
+        while True:
+            page = await self._reader.claims(id, after, _PAGE)
+            claims += page.claims
+            after = page.last
+            if not after:
+                return claims

@@ -1,0 +1,47 @@
+"""What stands before everything else: how much is let in at once, the way out, and the last word on errors."""
+
+import asyncio
+
+from redpacket.ops.health import PATHS
+from service.claims import App, Receive, Scope
+from service.problems import Code, Message, ProblemError, Send, answer_problem, problem_of
+
+
+class Door:
+    """At most `in_flight_max` requests at once. Once `stop` is set, every response asks its client to move away."""
+
+    def __init__(self, app: App, stop: asyncio.Event, in_flight_max: int) -> None:
+        self._app = app
+        self._stop = stop
+        self._in_flight_max = in_flight_max
+        self._in_flight = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def send_on(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                if self._stop.is_set():
+                    message["headers"] = [*message["headers"], (b"connection", b"close")]
+            await send(message)
+
+        # Whoever watches this worker has to see it also when it is full.
+        if self._in_flight >= self._in_flight_max and scope["path"] not in PATHS:
+            await answer_problem(send_on, ProblemError(Code.OVERLOADED, "Too many requests are under way here."))
+            return
+        self._in_flight += 1
+        try:
+            await self._app(scope, receive, send_on)
+        except asyncio.CancelledError:
+            # At the end of a drain. uvicorn would say 500.
+            if not started:
+                await answer_problem(send_on, problem_of(TimeoutError("the worker stops")))
+            raise
+        except Exception as error:  # noqa: BLE001 problem_of logs what nobody expected
+            problem = problem_of(error)
+            if not started:
+                await answer_problem(send_on, problem)
+        finally:
+            self._in_flight -= 1

@@ -1,0 +1,37 @@
+"""What the commit path answers, in the API's words; and the count of what was answered."""
+
+from functools import cache
+
+from prometheus_client import Counter
+
+from redpacket.ops.metrics import OUTCOMES
+from redpacket.shard.reserve import Refused
+from service.problems import Code, ProblemError
+
+_ASK_AGAIN = "Nothing was changed, as far as is known: ask again."
+_REFUSALS = {
+    "not_found": (Code.NOT_FOUND, "There is no such packet."),
+    "sold_out": (Code.SOLD_OUT, "Every share of the packet is taken."),
+    "expired": (Code.PACKET_EXPIRED, "The packet has expired."),
+    "closing": (Code.PACKET_CLOSED, "The packet is being closed."),
+    "closed": (Code.PACKET_CLOSED, "The packet is closed."),
+    "short": (Code.INSUFFICIENT_FUNDS, "The wallet holds less than the amount."),
+    "overloaded": (Code.OVERLOADED, "Nothing was changed."),
+    # All is reserved but not all of it confirmed: some of it may yet come free.
+    "busy": (Code.UNAVAILABLE, _ASK_AGAIN),
+    "late": (Code.UNAVAILABLE, _ASK_AGAIN),
+}
+
+
+def refusal(refused: Refused) -> ProblemError:
+    return ProblemError(*_REFUSALS[refused.why])
+
+
+def count(kind: str, outcome: str) -> None:
+    """`kind`: claim, packet, topup. `outcome`: created, repeated, pending, or the code of a refusal."""
+    _counter(kind, outcome).inc()
+
+
+@cache
+def _counter(kind: str, outcome: str) -> Counter:
+    return OUTCOMES.labels(kind, outcome)

@@ -1,0 +1,128 @@
+"""To send a packet, and to see one."""
+
+from msgspec import UNSET
+
+from redpacket.commit.amounts import Amounts
+from redpacket.commit.path import CommitPath
+from redpacket.events import PacketTerms
+from redpacket.ids import identity_of, shard_of
+from redpacket.settings import Settings
+from redpacket.shard import reserve
+from redpacket.shard.read import HeldPacket, PacketHead
+from redpacket.split import SplitError, SplitParameters, check_parameters, commitment
+from service.outcomes import count, refusal
+from service.problems import Code, ProblemError
+from service.reading import PacketReader, packet_id
+from service.words import Packet, PacketRequest, PacketState, Pending, time_of
+
+
+class Packets:
+    def __init__(
+        self, settings: Settings, id_key: bytes, path: CommitPath, amounts: Amounts, reader: PacketReader
+    ) -> None:
+        self._settings = settings
+        self._id_key = id_key
+        self._path = path
+        self._amounts = amounts
+        self._reader = reader
+
+    async def send_packet(self, owner: str, key: str, asked: PacketRequest) -> tuple[int, Packet | Pending]:
+        """201 with the new packet, 200 with the one of this key as it is now, 202 where that is not known yet.
+
+        Raises ProblemError, and as CommitPath.reserve_operation and PacketReader.
+        """
+        terms = packet_terms(owner, asked, self._settings.currency)
+        shard, identity = shard_of(owner, self._settings.shards), identity_of(self._id_key, owner, key)
+        answered = await self._path.reserve_operation(shard, identity, owner, asked.total, terms)
+        match answered.result:
+            case reserve.OperationFound() as found if found.terms != terms:
+                raise ProblemError(Code.IDEMPOTENCY_KEY_REUSED, "The first request with this key asked for another.")
+            case reserve.OperationFound(id, at_ms) if answered.fresh:
+                count("packet", "created")
+                return 201, await self._see_new(id, at_ms, terms)
+            case reserve.OperationFound(id):
+                count("packet", "repeated")
+                return await self.see_packet(id)
+            case reserve.Refused() as refused:
+                raise refusal(refused)
+            case _:
+                count("packet", "pending")
+                return 202, Pending()
+
+    async def see_packet(self, id: str) -> tuple[int, Packet | Pending]:
+        """200 with the packet as it is now, 202 while its send is not confirmed. Raises as PacketReader."""
+        held = await self._reader.packet(packet_id(id, self._settings.shards))
+        if held.head.send_entry:
+            return 202, Pending(id=id)
+        return 200, await self._see(id, held)
+
+    async def _see_new(self, id: str, at_ms: int, terms: PacketTerms) -> Packet:
+        """The packet as it was made: nothing is taken."""
+        expires_at_ms = at_ms + terms.expires_in_s * 1000
+        head = PacketHead(at_ms, at_ms, terms, 0, expires_at_ms, handed_out=0, taken=0, state="", holes=())
+        return await self._see(id, HeldPacket(head, ()))
+
+    async def _see(self, id: str, held: HeldPacket) -> Packet:
+        terms, split = held.head.terms, held.head.terms.split
+        confirmed = confirmed_shares(id, held)
+        amounts = await self._amounts.of_packet(id, split)
+        seed = self._amounts.seed(id)
+        state = state_of(held.head, len(confirmed))
+        return Packet(
+            id=id,
+            state=state,
+            owner=terms.owner,
+            kind=split.kind,
+            total=split.total_minor,
+            shares=split.shares,
+            cap=split.cap_minor,
+            min=split.min_minor,
+            currency=terms.currency,
+            greeting=terms.greeting,
+            remaining=split.total_minor - sum(amounts[share - 1] for share in confirmed),
+            remaining_shares=split.shares - len(confirmed),
+            commitment=commitment(seed, split),
+            created_at=time_of(held.head.at_ms),
+            expires_at=time_of(held.head.expires_at_ms),
+            seed=seed.hex() if state == "sold_out" else UNSET,
+        )
+
+
+def packet_terms(owner: str, asked: PacketRequest, currency: str) -> PacketTerms:
+    """What was asked for, in full. Raises ProblemError `invalid_request` where no split exists."""
+    check_currency(asked.currency, currency)
+    cap = asked.total if asked.cap is None else asked.cap
+    split = SplitParameters(asked.kind, asked.total, asked.shares, cap, asked.min)
+    try:
+        check_parameters(split)
+    except SplitError as error:
+        # The split's names of the fields, in the API's spelling.
+        raise ProblemError(Code.INVALID_REQUEST, str(error).replace("_minor", "")) from None
+    return PacketTerms(owner, currency, split, asked.greeting, asked.expires_in_s)
+
+
+def check_currency(asked: str | None, currency: str) -> None:
+    if asked not in (None, currency):
+        raise ProblemError(Code.INVALID_REQUEST, f"currency must be {currency}, not {asked}")
+
+
+def confirmed_shares(id: str, held: HeldPacket) -> set[int]:
+    """The numbers of the shares that are in confirmed claims."""
+    unconfirmed = {
+        item.share
+        for entry in held.unconfirmed
+        for item in entry.items
+        if isinstance(item, reserve.ReservedClaim) and item.packet == id
+    }
+    return set(range(1, held.head.handed_out + 1)).difference(held.head.holes, unconfirmed)
+
+
+def state_of(head: PacketHead, confirmed: int) -> PacketState:
+    if confirmed == head.terms.split.shares:
+        return "sold_out"
+    match head.state:
+        case "closing" | "closed":
+            return head.state
+        case _:
+            # One whose time is over is open until what is left of it has gone back: no claim succeeds any more.
+            return "open"

@@ -1,0 +1,116 @@
+"""HTTP/1.1 by uvicorn, with the limits that it lacks.
+
+uvicorn has no limit on headers and none on how long a client may take to send a request or to read its answer, and
+tells its own refusals as plain text. What is overridden here is pinned by the lock file and shown by tests.
+"""
+
+import asyncio
+from http import HTTPStatus
+from typing import Any
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from service.problems import MEDIA_TYPE, Code, ProblemError
+
+HEADERS_MAX_BYTES = 16_384
+# From a request's first byte (or the connection) to its last, and for a client to go on reading.
+CLIENT_TIMEOUT_S = 10.0
+
+
+class LimitedProtocol(HttpToolsProtocol):
+    """One connection."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._in_headers = False
+        self._headers_bytes = 0
+        self._headers_too_large = False
+        self._reading: asyncio.TimerHandle | None = None
+        self._writing: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._reading = self.loop.call_later(CLIENT_TIMEOUT_S, self._refuse_late)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        for timer in (self._reading, self._writing):
+            if timer is not None:
+                timer.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        # Not between requests, where nothing has come yet: that is the keep-alive's time.
+        if self._in_headers or self.cycle is None or self.cycle.more_body or self.cycle.response_complete:
+            if self._reading is None:
+                self._reading = self.loop.call_later(CLIENT_TIMEOUT_S, self._refuse_late)
+        elif self._reading is not None:
+            self._reading.cancel()
+            self._reading = None
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_headers = True
+        self._headers_bytes = 0
+
+    def on_url(self, url: bytes) -> None:
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._count(len(name) + len(value))
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        self._in_headers = False
+        super().on_headers_complete()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._writing = self.loop.call_later(CLIENT_TIMEOUT_S, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        if self._writing is not None:
+            self._writing.cancel()
+            self._writing = None
+        super().resume_writing()
+
+    def send_400_response(self, msg: str) -> None:
+        """uvicorn calls this for whatever its parser refuses."""
+        if self._headers_too_large:
+            self._refuse(ProblemError(Code.HEADERS_TOO_LARGE, f"They may have {HEADERS_MAX_BYTES} bytes."))
+        else:
+            self._refuse(ProblemError(Code.INVALID_REQUEST, "This is not HTTP/1.1."))
+
+    def _count(self, size: int) -> None:
+        self._headers_bytes += size
+        if self._headers_bytes > HEADERS_MAX_BYTES:
+            self._headers_too_large = True
+            raise httptools.HttpParserError("headers too large")
+
+    def _refuse_late(self) -> None:
+        self._reading = None
+        self._refuse(ProblemError(Code.REQUEST_TIMEOUT, f"It has to arrive within {CLIENT_TIMEOUT_S:g} s."))
+
+    def _refuse(self, problem: ProblemError) -> None:
+        """Answers what cannot be read and closes; what came before it whole gets its own answer first."""
+        if self.transport.is_closing():
+            return
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            if self._in_headers or not cycle.more_body or self.pipeline or cycle.response_started:
+                # The client would take this for the answer to that one. It closes after the last of them.
+                cycle.keep_alive = False
+                return
+            cycle.disconnected = True
+            cycle.message_event.set()
+        self.transport.write(_response(problem))
+        self.transport.close()
+
+
+def _response(problem: ProblemError) -> bytes:
+    body, status = problem.body(), problem.code.status
+    headers = {"content-type": MEDIA_TYPE, "content-length": str(len(body)), "connection": "close", **problem.headers}
+    lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", *(f"{name}: {value}" for name, value in headers.items())]
+    return "\r\n".join([*lines, "", ""]).encode() + body

@@ -1,0 +1,61 @@
+"""A packet as Redis holds it, loaded from the ledger where it is absent, and seen only when its send is confirmed."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from redpacket.commit.load import Loaded, Loader
+from redpacket.ids import OperationId, parse_id
+from redpacket.settings import Settings
+from redpacket.shard.client import ShardClient
+from redpacket.shard.read import Absent, ClaimAnswer, ClaimPage, HeldPacket, read_claim, read_claims, read_packet
+from service.problems import Code, ProblemError
+
+T = TypeVar("T")
+
+_LOOK_AGAIN_S = 0.05
+
+
+class PacketReader:
+    """Every method takes a canonical id and raises ProblemError `not_found`, TimeoutError after the request's time,
+    and as Loader and ShardClient do."""
+
+    def __init__(self, settings: Settings, client: ShardClient, loader: Loader) -> None:
+        self._timeout_s = settings.request_timeout_ms / 1000
+        self._client = client
+        self._loader = loader
+
+    async def packet(self, id: OperationId) -> HeldPacket:
+        return await self._present(id, lambda: read_packet(self._client, id.shard, id.identity, str(id)))
+
+    async def claims(self, id: OperationId, after: int, limit: int) -> ClaimPage:
+        return await self._present(id, lambda: read_claims(self._client, id.shard, id.identity, str(id), after, limit))
+
+    async def claim(self, id: OperationId, owner: str) -> ClaimAnswer:
+        return await self._present(id, lambda: read_claim(self._client, id.shard, id.identity, str(id), owner))
+
+    async def _present(self, id: OperationId, read: Callable[[], Awaitable[T | Absent]]) -> T:
+        async with asyncio.timeout(self._timeout_s):
+            while True:
+                found = await read()
+                if not isinstance(found, Absent):
+                    return found
+                if found is Absent.OTHER:
+                    raise not_found()
+                loaded = await self._loader.load_operation(id.shard, id.identity)
+                if isinstance(loaded, int):
+                    raise not_found()
+                if loaded is Loaded.BEHIND:
+                    await asyncio.sleep(_LOOK_AGAIN_S)
+
+
+def packet_id(text: str, shards: int) -> OperationId:
+    """Raises ProblemError `not_found` for what can be no id of this deployment."""
+    id = parse_id(text)
+    if id is None or id.shard >= shards:
+        raise not_found()
+    return id
+
+
+def not_found() -> ProblemError:
+    return ProblemError(Code.NOT_FOUND, "There is no such packet.")

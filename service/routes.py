@@ -1,0 +1,123 @@
+"""Every endpoint: its path, what is checked before it, what it takes and gives; the OpenAPI document is made of it."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from litestar import Response, Router, get, post
+from litestar.handlers import HTTPRouteHandler
+from litestar.openapi import ResponseSpec
+from litestar.params import Parameter
+from msgspec import Struct
+
+from service.call import Call, check_key, check_operator, check_size, check_token
+from service.claim_lists import ClaimLists
+from service.claims import Claims
+from service.packets import Packets
+from service.problems import MEDIA_TYPE, Code, Problem
+from service.topups import TopUps
+from service.wallets import Wallets
+from service.words import Claim, ClaimList, ClaimRequest, Packet, PacketRequest, Pending, TopUp, TopUpRequest, Wallet
+
+Key = Annotated[str, Parameter(header="Idempotency-Key", min_length=1, max_length=255)]
+# A sequence number; to clients it is opaque.
+After = Annotated[str, Parameter(pattern=r"^[0-9]{1,9}(?![\s\S])", description="`next` of the page before.")]
+Limit = Annotated[int, Parameter(ge=1, le=200)]
+
+_ANY = (Code.UNAUTHENTICATED, Code.OVERLOADED, Code.UNAVAILABLE)
+_PACKET = (*_ANY, Code.NOT_FOUND, Code.SHARD_CLOSED)
+_BODY = (Code.TOO_LARGE, Code.INVALID_REQUEST)
+_MOVE = (*_ANY, *_BODY, Code.SHARD_CLOSED, Code.IDEMPOTENCY_KEY_MISSING, Code.IDEMPOTENCY_KEY_REUSED)
+_CLAIM = (*_PACKET, *_BODY, Code.SOLD_OUT, Code.PACKET_EXPIRED, Code.PACKET_CLOSED)
+
+
+def _answers(codes: Sequence[Code], **others: type[Struct]) -> dict[int, ResponseSpec]:
+    """For the document: what else a route answers, `status_N=Struct` each, and its refusals."""
+    by_status: dict[int, list[str]] = {}
+    for code in codes:
+        by_status.setdefault(code.status, []).append(code.code)
+    given = {int(name.removeprefix("status_")): ResponseSpec(struct, False, "") for name, struct in others.items()}
+    return given | {
+        status: ResponseSpec(Problem, False, ", ".join(names), media_type=MEDIA_TYPE)
+        for status, names in by_status.items()
+    }
+
+
+def _respond(answered: tuple[int, Any]) -> Response[Any]:
+    status, content = answered
+    return Response(content, status_code=status)
+
+
+def api_routes(claims: Claims, claim_lists: ClaimLists, packets: Packets, topups: TopUps, wallets: Wallets) -> Router:
+    """All that needs a token. A new operation is one more of these functions, with its module beside packets.py."""
+    return Router(
+        "/v1",
+        guards=[check_token],
+        security=[{"token": []}],
+        route_handlers=[
+            *_wallet_routes(topups, wallets),
+            *_packet_routes(packets),
+            *_claim_routes(claims, claim_lists),
+        ],
+    )
+
+
+def _wallet_routes(topups: TopUps, wallets: Wallets) -> list[HTTPRouteHandler]:
+    @post(
+        "/topups",
+        guards=[check_operator, check_size, check_key],
+        opt={"kind": "topup"},
+        responses=_answers((*_MOVE, Code.NOT_ALLOWED), status_200=TopUp, status_202=Pending),
+    )
+    async def top_up(request: Call, key: Key, data: TopUpRequest) -> Response[TopUp]:
+        """Move money into a wallet, from outside; answered once it is in the ledger."""
+        return _respond(await topups.top_up(request.user.owner, key, data))
+
+    @get("/wallet", responses=_answers(_ANY))
+    async def see_wallet(request: Call) -> Wallet:
+        """The caller's wallet."""
+        return await wallets.see_wallet(request.user.owner)
+
+    return [top_up, see_wallet]
+
+
+def _packet_routes(packets: Packets) -> list[HTTPRouteHandler]:
+    @post(
+        "/packets",
+        guards=[check_size, check_key],
+        opt={"kind": "packet"},
+        responses=_answers((*_MOVE, Code.INSUFFICIENT_FUNDS), status_200=Packet, status_202=Pending),
+    )
+    async def send_packet(request: Call, key: Key, data: PacketRequest) -> Response[Packet]:
+        """Put money of the caller's into a packet that others may claim shares of."""
+        return _respond(await packets.send_packet(request.user.owner, key, data))
+
+    @get("/packets/{id:str}", responses=_answers(_PACKET, status_202=Pending))
+    async def see_packet(id: str) -> Response[Packet]:
+        """A packet as it is now."""
+        return _respond(await packets.see_packet(id))
+
+    return [send_packet, see_packet]
+
+
+def _claim_routes(claims: Claims, claim_lists: ClaimLists) -> list[HTTPRouteHandler]:
+    @post(
+        "/packets/{id:str}/claims",
+        guards=[check_size],
+        opt={"kind": "claim"},
+        responses=_answers(_CLAIM, status_200=Claim, status_202=Pending),
+    )
+    async def claim_share(request: Call, id: str, data: ClaimRequest) -> Response[Claim]:
+        """Claim a share for the caller, who has at most one. Most calls are answered before they get here."""
+        return _respond(await claims.claim_share(id, request.user.owner))
+
+    @get("/packets/{id:str}/claims", responses=_answers((*_PACKET, Code.INVALID_REQUEST), status_202=Pending))
+    async def list_claims(id: str, after: After = "0", limit: Limit = 50) -> Response[ClaimList]:
+        """The confirmed claims of a packet, in the order in which they were made."""
+        return _respond(await claim_lists.list_claims(id, int(after), limit))
+
+    @get("/packets/{id:str}/claims/me", responses=_answers((*_PACKET, Code.NOT_CLAIMED), status_202=Pending))
+    async def see_claim(request: Call, id: str) -> Response[Claim]:
+        """The caller's claim."""
+        return _respond(await claim_lists.see_claim(id, request.user.owner))
+
+    return [claim_share, list_claims, see_claim]

@@ -1,0 +1,132 @@
+"""The API worker: wires itself together here and nowhere else."""
+
+import asyncio
+import logging
+import os
+import socket
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import cast
+
+from redpacket.books.database import Books
+from redpacket.books.deployment import check_deployment, read_keys
+from redpacket.commit.amounts import Amounts
+from redpacket.commit.funds import Funds
+from redpacket.commit.load import Loader
+from redpacket.commit.path import CommitPath
+from redpacket.log.producer import LogProducer
+from redpacket.log.topic import LogEnds, cluster_id
+from redpacket.ops.health import HealthApp
+from redpacket.ops.server import listen, serving
+from redpacket.ops.signals import stop_on_signals
+from redpacket.settings import Settings
+from redpacket.shard.client import ShardClient, ShardUnreachableError
+from service.app import build_app
+from service.auth import Authenticator, read_public_key
+from service.claim_lists import ClaimLists
+from service.claims import App, ClaimDoor, Claims
+from service.door import Door
+from service.packets import Packets
+from service.protocol import LimitedProtocol
+from service.reading import PacketReader
+from service.routes import api_routes
+from service.topups import TopUps
+from service.wallets import Wallets
+
+logger = logging.getLogger(__name__)
+
+# Each waits for a batch of its shard; what more would bring is a longer wait for all.
+_IN_FLIGHT_MAX = 8_192
+_KEEP_ALIVE_S = 75
+# How long clients are asked to move away before this worker stops accepting.
+_MOVE_AWAY_S = 1.0
+_BACKLOG = 4_096
+
+
+async def run_api(settings: Settings, fd: int | None, host: str, port: int) -> None:
+    """Serves until SIGTERM or SIGINT, on the listening socket `fd` of the parent or else on host and port.
+
+    Raises DeploymentError, SettingsError, OSError, or what the parts raise: Postgres and Kafka are asked at the start
+    whether this is the deployment that the settings mean. Redis may be away.
+    """
+    stop = stop_on_signals()
+    with _own_socket(host, port) if fd is None else _shared_socket(fd) as listening:
+        await serve_api(settings, listening, stop)
+
+
+async def serve_api(settings: Settings, listening: socket.socket, stop: asyncio.Event) -> None:
+    """Serves until `stop`, then lets its clients go. Raises as run_api."""
+    health = HealthApp(partial(_why_not_ready, stop))
+    async with AsyncExitStack() as resources:
+        door = Door(await _wire(settings, resources, stop), stop, _IN_FLIGHT_MAX)
+        await resources.enter_async_context(serving(health, listen(settings.ops_port)))
+        await resources.enter_async_context(
+            serving(
+                door,
+                listening,
+                settings.request_timeout_ms / 1000,
+                http=LimitedProtocol,
+                timeout_keep_alive=_KEEP_ALIVE_S,
+                backlog=_BACKLOG,
+            )
+        )
+        logger.info("API worker of %d shards", settings.shards)
+        await stop.wait()
+        # It still accepts: whoever comes is answered, and told to close.
+        await asyncio.sleep(_MOVE_AWAY_S)
+
+
+async def _wire(settings: Settings, resources: AsyncExitStack, stop: asyncio.Event) -> ClaimDoor:
+    keys = read_keys(settings)
+    authenticator = Authenticator(settings, read_public_key(settings))
+    books = Books(settings)
+    await books.start()
+    resources.push_async_callback(books.aclose)
+    deployment = await check_deployment(books, settings, keys, await cluster_id(settings))
+
+    client = ShardClient(settings)
+    resources.push_async_callback(client.aclose)
+    try:
+        await client.load_library()
+    except ShardUnreachableError as error:
+        logger.warning("its shards are answered 503 until Redis is there: %s", error)
+    producer = LogProducer(settings, deployment.topic)
+    await producer.start()
+    resources.push_async_callback(producer.stop)
+    ends = LogEnds(settings, deployment.topic)
+    await ends.start()
+    resources.push_async_callback(ends.stop)
+
+    amounts = Amounts(keys.split_key)
+    loader = Loader(client, books)
+    path = CommitPath(settings, client, producer, amounts, loader, Funds(client, books, ends))
+    resources.push_async_callback(path.aclose)
+
+    reader = PacketReader(settings, client, loader)
+    claims = Claims(settings, path, amounts)
+    api = api_routes(
+        claims,
+        ClaimLists(settings, books, amounts, reader),
+        Packets(settings, keys.id_key, path, amounts, reader),
+        TopUps(settings, keys.id_key, path, books),
+        Wallets(settings, books),
+    )
+    app = build_app(api, authenticator, partial(_why_not_ready, stop))
+    return ClaimDoor(claims, authenticator, cast("App", app))
+
+
+def _why_not_ready(stop: asyncio.Event) -> str:
+    return "the worker stops" if stop.is_set() else ""
+
+
+def _shared_socket(fd: int) -> socket.socket:
+    """The parent's socket, by a descriptor of our own: it goes on listening there when this one is closed."""
+    listening = socket.socket(fileno=os.dup(fd))
+    listening.setblocking(False)
+    return listening
+
+
+def _own_socket(host: str, port: int) -> socket.socket:
+    listening = socket.create_server((host, port), backlog=_BACKLOG)
+    listening.setblocking(False)
+    return listening
