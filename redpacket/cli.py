@@ -99,11 +99,16 @@ def token(data: Path, owner: str, scope: str | None) -> None:
 @click.option("--people", type=click.IntRange(1, 10_000), default=200, help="People who claim, each twice at once.")
 def demo(data: Path, shares: int, people: int) -> None:
     """Send a packet on the running stack, let many people claim it at once, and check every fen."""
-    from redpacket.demo import run_demo
+    import httpx
+
+    from redpacket.demo import DemoError, run_demo
     from redpacket.stack.state import read_stack
 
     url = _or_exit(read_stack, data).url
-    sys.exit(_run(run_demo(_stack_settings(data), url, shares, people, click.echo)))
+    try:
+        sys.exit(_run(run_demo(_stack_settings(data), url, shares, people, click.echo)))
+    except (DemoError, httpx.HTTPError) as error:
+        raise click.ClickException(f"the demo did not come to its end: {error}") from None
 
 
 @main.command()

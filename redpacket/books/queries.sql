@@ -43,12 +43,20 @@ SELECT EXISTS (SELECT FROM operation WHERE identity = $1)
 SELECT share FROM claim WHERE day = $1 AND packet = $2 AND share = ANY($3)
 
 -- name: packet_conservation
--- The line that must hold for every packet, and what its claims add up to.
+-- A packet from three sides: its row, its claims, and what the postings have left in escrow for it. Reads the postings
+-- of a whole day: for demonstrations and audits.
 SELECT p.total_minor, p.claimed_minor, p.refunded_minor, p.claimed_shares, p.state,
-    count(c.share)::integer AS claims, coalesce(sum(c.amount_minor), 0)::bigint AS claims_minor
-FROM packet p LEFT JOIN claim c ON c.day = p.day AND c.packet = p.id
+    c.claims, c.claims_minor, e.escrow_minor
+FROM packet p
+CROSS JOIN LATERAL (
+    SELECT count(*)::integer AS claims, coalesce(sum(amount_minor), 0)::bigint AS claims_minor
+    FROM claim WHERE claim.day = p.day AND claim.packet = p.id
+) c
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum(CASE kind WHEN 'packet' THEN amount_minor ELSE -amount_minor END), 0)::bigint AS escrow_minor
+    FROM posting WHERE posting.day = p.day AND posting.operation = p.id
+) e
 WHERE p.day = $1 AND p.id = $2
-GROUP BY p.day, p.id
 
 -- name: ledger_totals
 SELECT sum(debits_minor)::bigint AS debits_minor, sum(credits_minor)::bigint AS credits_minor FROM account

@@ -21,6 +21,8 @@ class Rounds(Generic[K, T]):
         task = self._waiting.get(key)
         if task is None:
             task = asyncio.create_task(self._run(key, self._running.get(key)))
+            # Every caller may have left by the time it fails; then nobody else asks for the exception.
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())
             self._waiting[key] = task
         # Shielded: one caller's deadline must not take the answer from the others.
         return await asyncio.shield(task)

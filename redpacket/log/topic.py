@@ -67,7 +67,13 @@ class LogEnds:
         )
 
     async def start(self) -> None:
-        await self._consumer.start()
+        """Raises LogUnavailableError."""
+        try:
+            await self._consumer.start()
+        except KafkaError as error:
+            raise LogUnavailableError(f"kafka does not answer: {error!r}") from error
+        # A consumer stopped before its own tasks took their first step raises CancelledError (aiokafka 0.14).
+        await asyncio.sleep(0)
 
     async def stop(self) -> None:
         async with asyncio.timeout(self._timeout_s):

@@ -1,0 +1,30 @@
+"""What tests share: the servers of a session, a deployment for each test, the whole system as its users have it."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from redpacket.stack.local import LocalServers
+from tests.deployment import Deployment, installed
+from tests.system import System, running_system
+
+
+@pytest.fixture(scope="session")
+async def servers(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalServers]:
+    async with LocalServers(tmp_path_factory.mktemp("servers")) as servers:
+        yield servers
+
+
+@pytest.fixture
+async def deployment(servers: LocalServers, tmp_path: Path) -> AsyncIterator[Deployment]:
+    """Installed, nothing running in it."""
+    async with installed(servers, tmp_path / "keys") as deployment:
+        yield deployment
+
+
+@pytest.fixture(scope="module")
+async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[System]:
+    """`redpacket up` with two workers of each kind."""
+    async with running_system(tmp_path_factory.mktemp("system")) as system:
+        yield system

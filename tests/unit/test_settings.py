@@ -1,0 +1,53 @@
+from pathlib import Path
+
+import pytest
+
+from redpacket.settings import Settings, SettingsError, read_key, read_settings, settings_environ
+
+NEEDED = {
+    "REDPACKET_POSTGRES_URL": "postgresql://db",
+    "REDPACKET_REDIS_URL": "redis://cache",
+    "REDPACKET_KAFKA_BOOTSTRAP": "log:9092",
+    "REDPACKET_KEYS_DIR": "/keys",
+}
+
+
+def test_settings_are_read_from_the_environment_and_written_back() -> None:
+    settings = read_settings(NEEDED | {"REDPACKET_SHARDS": "4", "PATH": "/bin"})
+    assert settings.shards == 4
+    assert read_settings(settings_environ(settings)) == settings
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"REDPACKET_SHARDS": "0"}, "shards"),
+        ({"REDPACKET_SHARDS": "many"}, "shards"),
+        ({"REDPACKET_CURRENCY": "yuan"}, "currency"),
+        ({"REDPACKET_SHARD": "4"}, "shard"),
+    ],
+)
+def test_a_wrong_or_unknown_setting_is_named(change: dict[str, str], named: str) -> None:
+    with pytest.raises(SettingsError, match=named):
+        read_settings(NEEDED | change)
+
+
+def test_a_missing_setting_is_named() -> None:
+    with pytest.raises(SettingsError, match="postgres_url"):
+        read_settings({})
+
+
+def test_the_example_file_gives_working_settings_and_names_each_of_them() -> None:
+    lines = (Path(__file__).parents[2] / ".env.example").read_text().splitlines()
+    named = dict(line.lstrip("# ").split("=", 1) for line in lines if "REDPACKET_" in line and "=" in line)
+    assert read_settings(named)
+    assert {name.removeprefix("REDPACKET_").lower() for name in named} == set(Settings.__struct_fields__)
+
+
+def test_a_key_of_the_wrong_length_is_refused(tmp_path: Path) -> None:
+    settings = read_settings(NEEDED | {"REDPACKET_KEYS_DIR": str(tmp_path)})
+    (tmp_path / "id.key").write_text("00" * 31)
+    with pytest.raises(SettingsError, match="31 bytes"):
+        read_key(settings, "id.key")
+    with pytest.raises(SettingsError, match=r"split\.key"):
+        read_key(settings, "split.key")
