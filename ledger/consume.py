@@ -10,6 +10,7 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 
 from ledger.settle.transaction import LogRecord, PositionLostError, Settler
+from ledger.watch import ProgressWatch
 from redpacket.log.record import decode_record
 from redpacket.ops import metrics
 from redpacket.settings import Settings
@@ -22,6 +23,7 @@ _POLL_MS = 200
 _AGAIN_S = 0.5
 _SETTLE_TIMEOUT_S = 30.0
 _SESSION_MS = 6_000
+_STOP_TIMEOUT_S = 2.0
 
 
 class LogGapError(Exception):
@@ -52,7 +54,8 @@ class LedgerConsumer(ConsumerRebalanceListener):
         )
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until `stop`. Raises LogGapError, or KafkaError when the consumer is beyond help: then start anew."""
+        """Until `stop`. Raises LogGapError, ConsumerStuckError or KafkaError: then start anew."""
+        watch = ProgressWatch(self._consumer, self._topic)
         await self._consumer.start()
         try:
             self._consumer.subscribe([self._topic], listener=self)
@@ -62,8 +65,16 @@ class LedgerConsumer(ConsumerRebalanceListener):
                 await asyncio.gather(
                     *(self._settle(partition.partition, records) for partition, records in polled.items())
                 )
+                await watch.look({s: at for s, at in self._positions.items() if s not in self._unpositioned})
         finally:
-            await self._consumer.stop()
+            await self._stop()
+
+    async def _stop(self) -> None:
+        try:
+            async with asyncio.timeout(_STOP_TIMEOUT_S):
+                await self._consumer.stop()
+        except TimeoutError:
+            logger.warning("the group was not left in time: its coordinator notices when the session ends")
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         for partition in revoked:
@@ -100,7 +111,8 @@ class LedgerConsumer(ConsumerRebalanceListener):
         position = self._positions.get(shard)
         if position is None or shard in self._unpositioned:
             return
-        if records[0].offset != position:
+        records = [record for record in records if record.offset >= position]
+        if records and records[0].offset != position:
             raise LogGapError(f"shard {shard} is settled up to {position}, the log goes on at {records[0].offset}")
         logged = self._decode(shard, records)
         if not logged:
@@ -117,7 +129,7 @@ class LedgerConsumer(ConsumerRebalanceListener):
             return
         metrics.SETTLE_SECONDS.observe(time.perf_counter() - began)
         self._positions[shard] = settled.next_offset
-        self._measure(shard, settled.next_offset)
+        metrics.SHARD_NEXT_OFFSET.labels(shard).set(settled.next_offset)
         for record in settled.settlement.records:
             metrics.SETTLED_EVENTS.labels("applied").inc(record.applied)
             metrics.SETTLED_EVENTS.labels("repeated").inc(record.repeated)
@@ -147,9 +159,3 @@ class LedgerConsumer(ConsumerRebalanceListener):
         if partition in self._consumer.assignment():
             self._unpositioned.add(shard)
             self._consumer.pause(partition)
-
-    def _measure(self, shard: int, next_offset: int) -> None:
-        metrics.SHARD_NEXT_OFFSET.labels(shard).set(next_offset)
-        end = self._consumer.highwater(TopicPartition(self._topic, shard))
-        if end is not None:
-            metrics.SHARD_LAG.labels(shard).set(max(0, end - next_offset))

@@ -134,13 +134,18 @@ def api(fd: int | None, host: str, port: int) -> None:
 @main.command()
 def ledger() -> None:
     """Run one ledger worker."""
+    from ledger.consume import LogGapError
+    from ledger.watch import ConsumerStuckError
     from ledger.worker import run_ledger
     from redpacket.ops.signals import stop_on_signals
 
     async def settle(settings: Settings) -> None:
         await run_ledger(settings, stop_on_signals())
 
-    _serve(settle)
+    try:
+        _serve(settle)
+    except (LogGapError, ConsumerStuckError) as error:
+        raise click.ClickException(str(error)) from None
 
 
 def _serve(worker: Callable[[Settings], Coroutine[Any, Any, None]]) -> None:
@@ -176,6 +181,7 @@ def _run(coroutine: Coroutine[Any, Any, T]) -> T:
     """Runs it to its end; a sentence and exit status 1 where a part is away or this deployment is another."""
     import asyncpg
     import uvloop
+    from aiokafka.errors import KafkaError
 
     from ledger.migrate import MigrationError
     from redpacket.books.database import BooksUnavailableError
@@ -191,6 +197,7 @@ def _run(coroutine: Coroutine[Any, Any, T]) -> T:
         BooksUnavailableError,
         LogUnavailableError,
         asyncpg.PostgresError,
+        KafkaError,
         OSError,
     ) as error:
         raise click.ClickException(f"{error}" or repr(error)) from None

@@ -1,0 +1,60 @@
+"""Notices a consumer that has stopped reading although the log goes on.
+
+aiokafka's consumer was seen to stand still after a rejoin (its issues 847, 1154). A worker that stands still is ended,
+and started anew by whoever runs it; until then nothing is wrong but the delay.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from redpacket.ops import metrics
+
+logger = logging.getLogger(__name__)
+
+_LOOK_AGAIN_S = 2.0
+_STUCK_AFTER_S = 20.0
+_CALL_TIMEOUT_S = 2.0
+
+
+class ConsumerStuckError(Exception):
+    """The log has records that this consumer should have read long ago."""
+
+
+class ProgressWatch:
+    """Compares where the shards are with where their partitions end."""
+
+    def __init__(self, consumer: AIOKafkaConsumer, topic: str) -> None:
+        self._consumer = consumer
+        self._topic = topic
+        self._look_at_s = 0.0
+        # By shard: the position that was behind, and since when.
+        self._behind: dict[int, tuple[int, float]] = {}
+
+    async def look(self, positions: Mapping[int, int]) -> None:
+        """Now and then; `positions` are of the shards that are being read. Raises ConsumerStuckError."""
+        now_s = asyncio.get_running_loop().time()
+        if now_s < self._look_at_s or not positions:
+            return
+        self._look_at_s = now_s + _LOOK_AGAIN_S
+        try:
+            async with asyncio.timeout(_CALL_TIMEOUT_S):
+                ends = await self._consumer.end_offsets([TopicPartition(self._topic, shard) for shard in positions])
+        except (KafkaError, TimeoutError) as error:
+            logger.warning("the partitions' ends cannot be read: %r", error)
+            self._behind.clear()
+            return
+        for partition, end in ends.items():
+            self._compare(partition.partition, positions[partition.partition], end, now_s)
+        self._behind = {shard: behind for shard, behind in self._behind.items() if shard in positions}
+
+    def _compare(self, shard: int, position: int, end: int, now_s: float) -> None:
+        metrics.SHARD_LAG.labels(shard).set(max(0, end - position))
+        behind = self._behind.get(shard)
+        if position >= end or behind is None or behind[0] != position:
+            self._behind[shard] = (position, now_s)
+        elif now_s - behind[1] > _STUCK_AFTER_S:
+            raise ConsumerStuckError(f"shard {shard}: at {position} for {_STUCK_AFTER_S:.0f} s, the log ends at {end}")
