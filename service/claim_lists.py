@@ -1,13 +1,13 @@
 """The claims of a packet, page by page, and the caller's own."""
 
+import asyncio
 from collections import OrderedDict
 
 from redpacket.books.database import Books, BooksUnavailableError
 from redpacket.commit.amounts import Amounts
 from redpacket.ids import OperationId
 from redpacket.settings import Settings
-from redpacket.shard.read import HeldClaim
-from redpacket.split import SplitParameters
+from redpacket.shard.read import HeldClaim, HeldPacket
 from service.packets import confirmed_shares, state_of
 from service.problems import Code, ProblemError
 from service.reading import PacketReader, packet_id
@@ -20,10 +20,11 @@ _BEST_KEPT = 10_000
 
 
 class ClaimLists:
-    """Both methods raise ProblemError, and as PacketReader."""
+    """Both methods raise ProblemError, TimeoutError, and as PacketReader."""
 
     def __init__(self, settings: Settings, books: Books, amounts: Amounts, reader: PacketReader) -> None:
-        self._settings = settings
+        self._shards = settings.shards
+        self._timeout_s = settings.request_timeout_ms / 1000
         self._books = books
         self._amounts = amounts
         self._reader = reader
@@ -34,16 +35,15 @@ class ClaimLists:
 
         `settled` is false where Postgres does not have a claim, or cannot be asked: what is said to be settled is.
         """
-        id = packet_id(packet, self._settings.shards)
-        held = await self._reader.packet(id)
-        if held.head.send_entry:
-            return 202, Pending(id=packet)
-        page = await self._reader.claims(id, after, limit)
-        split = held.head.terms.split
-        amounts = await self._amounts.of_packet(packet, split)
-        settled = await self._settled(id, page.claims)
-        final = state_of(held.head, len(confirmed_shares(packet, held))) == "sold_out"
-        best = await self._best_share(id, split) if final and split.kind == "lucky" else 0
+        id = packet_id(packet, self._shards)
+        async with asyncio.timeout(self._timeout_s):
+            held = await self._reader.packet(id)
+            if held.head.send_entry:
+                return 202, Pending(id=packet)
+            page = await self._reader.claims(id, after, limit)
+            settled = await self._settled(id, page.claims)
+            best = await self._best_share(id, held)
+            amounts = await self._amounts.of_packet(packet, held.head.terms.split)
         listed = [
             ListedClaim(
                 owner=claim.owner,
@@ -59,17 +59,16 @@ class ClaimLists:
 
     async def see_claim(self, packet: str, owner: str) -> tuple[int, Claim | Pending]:
         """200 with the owner's claim, 202 while it, or the packet, is pending."""
-        id = packet_id(packet, self._settings.shards)
-        held = await self._reader.packet(id)
-        if held.head.send_entry:
+        id = packet_id(packet, self._shards)
+        async with asyncio.timeout(self._timeout_s):
+            held = await self._reader.packet(id)
+            found = await self._reader.claim(id, owner)
+            amounts = await self._amounts.of_packet(packet, held.head.terms.split)
+        if held.head.send_entry or found.entry:
             return 202, Pending(packet=packet)
-        answer = await self._reader.claim(id, owner)
-        if answer.entry:
-            return 202, Pending(packet=packet)
-        if not answer.claims:
+        if not found.claims:
             raise ProblemError(Code.NOT_CLAIMED, "The caller has no share of this packet.")
-        (claim,) = answer.claims
-        amounts = await self._amounts.of_packet(packet, held.head.terms.split)
+        (claim,) = found.claims
         amount = amounts[claim.share - 1]
         return 200, Claim(packet, claim.share, amount, held.head.terms.currency, time_of(claim.at_ms))
 
@@ -82,9 +81,11 @@ class ClaimLists:
             return set()  # the list itself comes from Redis: it is not refused because the ledger is away
         return {row["share"] for row in rows}
 
-    async def _best_share(self, id: OperationId, split: SplitParameters) -> int:
-        """The share with the largest amount among those claimed, on a tie the one claimed first."""
-        packet = str(id)
+    async def _best_share(self, id: OperationId, held: HeldPacket) -> int:
+        """The share with the largest amount, on a tie the one claimed first; 0 where there is none to tell (yet)."""
+        packet, split = str(id), held.head.terms.split
+        if split.kind != "lucky" or state_of(held.head, len(confirmed_shares(packet, held))) != "sold_out":
+            return 0
         if packet not in self._best:
             amounts = await self._amounts.of_packet(packet, split)
             claims = await self._all_claims(id)

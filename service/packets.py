@@ -1,5 +1,7 @@
 """To send a packet, and to see one."""
 
+import asyncio
+
 from msgspec import UNSET
 
 from redpacket.commit.amounts import Amounts
@@ -31,6 +33,7 @@ class Packets:
 
         Raises ProblemError, and as CommitPath.reserve_operation and PacketReader.
         """
+        deadline_s = self._deadline()
         terms = packet_terms(owner, asked, self._settings.currency)
         shard, identity = shard_of(owner, self._settings.shards), identity_of(self._id_key, owner, key)
         answered = await self._path.reserve_operation(shard, identity, owner, asked.total, terms)
@@ -42,7 +45,7 @@ class Packets:
                 return 201, await self._see_new(id, at_ms, terms)
             case reserve.OperationFound(id):
                 count("packet", "repeated")
-                return await self.see_packet(id)
+                return await self._see_by(deadline_s, id)
             case reserve.Refused() as refused:
                 raise refusal(refused)
             case _:
@@ -50,8 +53,16 @@ class Packets:
                 return 202, Pending()
 
     async def see_packet(self, id: str) -> tuple[int, Packet | Pending]:
-        """200 with the packet as it is now, 202 while its send is not confirmed. Raises as PacketReader."""
-        held = await self._reader.packet(packet_id(id, self._settings.shards))
+        """200 with the packet as it is now, 202 while its send is not confirmed. Raises as PacketReader, and
+        TimeoutError."""
+        return await self._see_by(self._deadline(), id)
+
+    def _deadline(self) -> float:
+        return asyncio.get_running_loop().time() + self._settings.request_timeout_ms / 1000
+
+    async def _see_by(self, deadline_s: float, id: str) -> tuple[int, Packet | Pending]:
+        async with asyncio.timeout_at(deadline_s):
+            held = await self._reader.packet(packet_id(id, self._settings.shards))
         if held.head.send_entry:
             return 202, Pending(id=id)
         return 200, await self._see(id, held)

@@ -96,7 +96,7 @@ def problem_of(error: Exception) -> ProblemError:
         case MemoryFullError():
             return ProblemError(Code.OVERLOADED, "Nothing was changed.")
         case ShardUnreachableError() | BooksUnavailableError() | LogUnavailableError() | TimeoutError():
-            logger.warning("unavailable: %r", error)
+            logger.debug("unavailable: %r", error)  # by the thousand while a part is away: it is counted, not told
             return ProblemError(Code.UNAVAILABLE, "What became of the request is not known: ask again.")
         case _:
             logger.error("unexpected: %r", error, exc_info=error)

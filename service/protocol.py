@@ -14,8 +14,12 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from service.problems import MEDIA_TYPE, Code, ProblemError
 
 HEADERS_MAX_BYTES = 16_384
+# What each header costs beside its text.
+_HEADER_BYTES = 32
 # From a request's first byte (or the connection) to its last, and for a client to go on reading.
 CLIENT_TIMEOUT_S = 10.0
+# A connection that is there when the worker stops, and has not asked for anything yet, may still do so.
+_FIRST_REQUEST_S = 0.5
 
 
 class LimitedProtocol(HttpToolsProtocol):
@@ -24,7 +28,9 @@ class LimitedProtocol(HttpToolsProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._in_headers = False
+        # Of headers that are complete, and of the one that is being read: the parser tells of it at its end only.
         self._headers_bytes = 0
+        self._unfinished_bytes = 0
         self._headers_too_large = False
         self._reading: asyncio.TimerHandle | None = None
         self._writing: asyncio.TimerHandle | None = None
@@ -40,7 +46,11 @@ class LimitedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        self._unfinished_bytes += len(data)
         super().data_received(data)
+        if self._in_headers and self._headers_bytes + self._unfinished_bytes > HEADERS_MAX_BYTES:
+            self._headers_too_large = True
+            self.send_400_response("")
         # Not between requests, where nothing has come yet: that is the keep-alive's time.
         if self._in_headers or self.cycle is None or self.cycle.more_body or self.cycle.response_complete:
             if self._reading is None:
@@ -53,13 +63,14 @@ class LimitedProtocol(HttpToolsProtocol):
         super().on_message_begin()
         self._in_headers = True
         self._headers_bytes = 0
+        self._unfinished_bytes = 0
 
     def on_url(self, url: bytes) -> None:
         self._count(len(url))
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._count(len(name) + len(value))
+        self._count(len(name) + len(value) + _HEADER_BYTES)
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
@@ -83,14 +94,25 @@ class LimitedProtocol(HttpToolsProtocol):
         else:
             self._refuse(ProblemError(Code.INVALID_REQUEST, "This is not HTTP/1.1."))
 
+    def shutdown(self) -> None:
+        if self.cycle is None:
+            self.loop.call_later(_FIRST_REQUEST_S, super().shutdown)
+        else:
+            super().shutdown()
+
     def _count(self, size: int) -> None:
         self._headers_bytes += size
+        self._unfinished_bytes = 0
         if self._headers_bytes > HEADERS_MAX_BYTES:
             self._headers_too_large = True
             raise httptools.HttpParserError("headers too large")
 
     def _refuse_late(self) -> None:
         self._reading = None
+        if self.cycle is not None and self.cycle.response_complete and not self._in_headers:
+            # It was answered before its body had come.
+            self.transport.close()
+            return
         self._refuse(ProblemError(Code.REQUEST_TIMEOUT, f"It has to arrive within {CLIENT_TIMEOUT_S:g} s."))
 
     def _refuse(self, problem: ProblemError) -> None:

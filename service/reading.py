@@ -6,7 +6,6 @@ from typing import TypeVar
 
 from redpacket.commit.load import Loaded, Loader
 from redpacket.ids import OperationId, parse_id
-from redpacket.settings import Settings
 from redpacket.shard.client import ShardClient
 from redpacket.shard.read import Absent, ClaimAnswer, ClaimPage, HeldPacket, read_claim, read_claims, read_packet
 from service.problems import Code, ProblemError
@@ -17,11 +16,12 @@ _LOOK_AGAIN_S = 0.05
 
 
 class PacketReader:
-    """Every method takes a canonical id and raises ProblemError `not_found`, TimeoutError after the request's time,
-    and as Loader and ShardClient do."""
+    """Every method waits as long as the ledger takes to be read: the caller has the deadline.
 
-    def __init__(self, settings: Settings, client: ShardClient, loader: Loader) -> None:
-        self._timeout_s = settings.request_timeout_ms / 1000
+    They raise ProblemError `not_found`, and as Loader and ShardClient do.
+    """
+
+    def __init__(self, client: ShardClient, loader: Loader) -> None:
         self._client = client
         self._loader = loader
 
@@ -35,18 +35,17 @@ class PacketReader:
         return await self._present(id, lambda: read_claim(self._client, id.shard, id.identity, str(id), owner))
 
     async def _present(self, id: OperationId, read: Callable[[], Awaitable[T | Absent]]) -> T:
-        async with asyncio.timeout(self._timeout_s):
-            while True:
-                found = await read()
-                if not isinstance(found, Absent):
-                    return found
-                if found is Absent.OTHER:
-                    raise not_found()
-                loaded = await self._loader.load_operation(id.shard, id.identity)
-                if isinstance(loaded, int):
-                    raise not_found()
-                if loaded is Loaded.BEHIND:
-                    await asyncio.sleep(_LOOK_AGAIN_S)
+        while True:
+            found = await read()
+            if not isinstance(found, Absent):
+                return found
+            if found is Absent.OTHER:
+                raise not_found()
+            loaded = await self._loader.load_operation(id.shard, id.identity)
+            if isinstance(loaded, int):  # the proof that there is none
+                raise not_found()
+            if loaded is Loaded.BEHIND:
+                await asyncio.sleep(_LOOK_AGAIN_S)
 
 
 def packet_id(text: str, shards: int) -> OperationId:

@@ -102,7 +102,7 @@ async def _wire(settings: Settings, resources: AsyncExitStack, stop: asyncio.Eve
     path = CommitPath(settings, client, producer, amounts, loader, Funds(client, books, ends))
     resources.push_async_callback(path.aclose)
 
-    reader = PacketReader(settings, client, loader)
+    reader = PacketReader(client, loader)
     claims = Claims(settings, path, amounts)
     api = api_routes(
         claims,

@@ -1,0 +1,599 @@
+"""What the API does, seen through HTTP against the whole system: owners are unique to each test."""
+
+import asyncio
+import re
+import secrets
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from redpacket.split import SplitParameters, commitment, split_amounts
+from tests.system import System
+
+LONG_S = 20.0
+
+Make = Callable[..., httpx.AsyncClient]
+
+
+@pytest.fixture
+def nonce() -> str:
+    return secrets.token_hex(6)
+
+
+@pytest.fixture
+async def client(system: System, nonce: str) -> Any:
+    """Makes clients: `client("alice")` calls as an owner whom no other test has."""
+    made: dict[tuple[str, str], httpx.AsyncClient] = {}
+
+    def make(owner: str, scope: str = "") -> httpx.AsyncClient:
+        if (owner, scope) not in made:
+            made[owner, scope] = system.client(f"{owner}.{nonce}", scope)
+        return made[owner, scope]
+
+    yield make
+    for one in made.values():
+        await one.aclose()
+
+
+def key() -> dict[str, str]:
+    return {"Idempotency-Key": secrets.token_hex(8)}
+
+
+async def top_up(client: Make, owner: str, nonce: str, amount: int) -> httpx.Response:
+    body = {"owner": f"{owner}.{nonce}", "amount": amount}
+    answer = await client("boss", "operator").post("/v1/topups", json=body, headers=key())
+    assert answer.status_code == 201, answer.text
+    return answer
+
+
+async def send(client: Make, owner: str, nonce: str, **asked: Any) -> dict[str, Any]:
+    """A packet of `owner`, paid for by a top-up of just its total."""
+    body = {"kind": "lucky", "total": 1000, "shares": 3, **asked}
+    await top_up(client, owner, nonce, body["total"])
+    answer = await client(owner).post("/v1/packets", json=body, headers=key())
+    assert answer.status_code == 201, answer.text
+    packet: dict[str, Any] = answer.json()
+    return packet
+
+
+async def claim(client: Make, owner: str, packet: str) -> httpx.Response:
+    return await client(owner).post(f"/v1/packets/{packet}/claims", json={})
+
+
+def assert_problem(answer: httpx.Response, status: int, code: str, names: str = "") -> None:
+    """RFC 9457 with our two fields, and in `detail` the name of what is wrong."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem = answer.json()
+    assert problem.keys() == {"type", "title", "status", "detail", "code", "retryable"}
+    assert (problem["status"], problem["code"]) == (status, code)
+    assert problem["retryable"] is (status in (408, 429, 503))
+    assert names in problem["detail"]
+    assert ("retry-after" in answer.headers) is (status in (429, 503))
+
+
+async def settled_wallet(client: Make, owner: str, available: int, held: int) -> dict[str, Any]:
+    """The wallet, once the ledger has what it is to have."""
+    async with asyncio.timeout(LONG_S):
+        while True:
+            wallet: dict[str, Any] = (await client(owner).get("/v1/wallet")).json()
+            if (wallet["available"], wallet["held"]) == (available, held):
+                return wallet
+            await asyncio.sleep(0.02)
+
+
+# Top-ups and wallets
+
+
+async def test_a_top_up_is_in_the_wallet_when_it_is_answered(client: Make, nonce: str) -> None:
+    answer = await top_up(client, "alice", nonce, 12_345)
+    topped = answer.json()
+    assert topped | {"id": ""} == {"id": "", "owner": f"alice.{nonce}", "amount": 12_345, "currency": "CNY"}
+    wallet = (await client("alice").get("/v1/wallet")).json()
+    assert wallet["available"] == 12_345
+    assert wallet["held"] == 0
+    assert wallet["currency"] == "CNY"
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", wallet["as_of"])
+
+
+async def test_a_repeated_top_up_moves_nothing_and_has_the_same_answer(client: Make, nonce: str) -> None:
+    once, body = key(), {"owner": f"alice.{nonce}", "amount": 700, "currency": "CNY"}
+    boss = client("boss", "operator")
+    first = await boss.post("/v1/topups", json=body, headers=once)
+    again = await boss.post("/v1/topups", json=body, headers=once)
+    assert (first.status_code, again.status_code) == (201, 200)
+    assert first.json() == again.json()
+    assert (await client("alice").get("/v1/wallet")).json()["available"] == 700
+
+
+async def test_a_wallet_is_there_before_anything_moved(client: Make, nonce: str) -> None:
+    wallet = (await client("nobody").get("/v1/wallet")).json()
+    assert (wallet["owner"], wallet["available"], wallet["held"]) == (f"nobody.{nonce}", 0, 0)
+
+
+async def test_what_is_in_a_packet_is_held_until_it_is_claimed(client: Make, nonce: str) -> None:
+    packet = await send(client, "alice", nonce, total=900, shares=3, kind="equal")
+    await settled_wallet(client, "alice", 0, 900)
+    assert (await claim(client, "bob", packet["id"])).status_code == 201
+    await settled_wallet(client, "alice", 0, 600)
+    await settled_wallet(client, "bob", 300, 0)
+
+
+async def test_only_an_operator_may_top_up(client: Make, nonce: str) -> None:
+    body = {"owner": f"alice.{nonce}", "amount": 700}
+    assert_problem(await client("alice").post("/v1/topups", json=body, headers=key()), 403, "not_allowed")
+
+
+# Packets
+
+
+async def test_a_sent_packet_says_all_that_was_asked_for(client: Make, nonce: str) -> None:
+    asked = {"kind": "lucky", "total": 5000, "shares": 10, "cap": 900, "min": 5, "greeting": "恭喜發財 🧧"}
+    packet = await send(client, "alice", nonce, **asked, expires_in_s=3600)
+    assert {name: packet[name] for name in asked} == asked
+    assert packet["state"] == "open"
+    assert (packet["remaining"], packet["remaining_shares"]) == (5000, 10)
+    assert packet["currency"] == "CNY"
+    assert packet["owner"] == f"alice.{nonce}"
+    assert packet["created_at"] < packet["expires_at"]
+    assert "seed" not in packet
+    assert (await client("anyone").get(f"/v1/packets/{packet['id']}")).json() == packet
+
+
+async def test_a_packet_without_limits_has_a_minimum_of_one_and_its_total_as_cap(client: Make, nonce: str) -> None:
+    packet = await send(client, "alice", nonce, total=50, shares=4)
+    assert (packet["min"], packet["cap"], packet["greeting"]) == (1, 50, "")
+
+
+async def test_a_repeated_send_is_the_same_packet_as_it_is_now(client: Make, nonce: str) -> None:
+    await top_up(client, "alice", nonce, 900)
+    alice, once, body = client("alice"), key(), {"kind": "equal", "total": 900, "shares": 3}
+    first = await alice.post("/v1/packets", json=body, headers=once)
+    await claim(client, "bob", first.json()["id"])
+    again = await alice.post("/v1/packets", json={**body, "currency": "CNY", "min": 1}, headers=once)
+    assert (first.status_code, again.status_code) == (201, 200)
+    assert again.json() == first.json() | {"remaining": 600, "remaining_shares": 2}
+    await settled_wallet(client, "alice", 0, 600)
+
+
+@pytest.mark.parametrize("other", [{"total": 901}, {"shares": 2}, {"greeting": "x"}, {"expires_in_s": 5}, {"min": 2}])
+async def test_a_key_used_for_other_parameters_is_refused(client: Make, nonce: str, other: dict[str, Any]) -> None:
+    await top_up(client, "alice", nonce, 2000)
+    alice, once, body = client("alice"), key(), {"kind": "lucky", "total": 900, "shares": 3}
+    assert (await alice.post("/v1/packets", json=body, headers=once)).status_code == 201
+    assert_problem(await alice.post("/v1/packets", json=body | other, headers=once), 422, "idempotency_key_reused")
+
+
+async def test_one_key_cannot_mean_a_top_up_and_a_packet(client: Make, nonce: str) -> None:
+    boss, once = client("boss", "operator"), key()
+    body = {"owner": f"boss.{nonce}", "amount": 900}
+    assert (await boss.post("/v1/topups", json=body, headers=once)).status_code == 201
+    packet = {"kind": "lucky", "total": 900, "shares": 3}
+    assert_problem(await boss.post("/v1/packets", json=packet, headers=once), 422, "idempotency_key_reused")
+
+
+async def test_a_key_belongs_to_its_owner(client: Make, nonce: str) -> None:
+    once, body = key(), {"kind": "lucky", "total": 900, "shares": 3}
+    ids = []
+    for owner in ("alice", "bob"):
+        await top_up(client, owner, nonce, 900)
+        answer = await client(owner).post("/v1/packets", json=body, headers=once)
+        assert answer.status_code == 201
+        ids.append(answer.json()["id"])
+    assert ids[0] != ids[1]
+
+
+async def test_a_sender_without_the_money_is_refused(client: Make, nonce: str) -> None:
+    await top_up(client, "alice", nonce, 999)
+    body = {"kind": "lucky", "total": 1000, "shares": 3}
+    answer = await client("alice").post("/v1/packets", json=body, headers=key())
+    assert_problem(answer, 402, "insufficient_funds")
+
+
+async def test_money_that_was_claimed_can_be_sent_on_at_once(client: Make, nonce: str) -> None:
+    packet = await send(client, "alice", nonce, total=600, shares=1)
+    assert (await claim(client, "bob", packet["id"])).json()["amount"] == 600
+    body = {"kind": "equal", "total": 600, "shares": 2}
+    assert (await client("bob").post("/v1/packets", json=body, headers=key())).status_code == 201
+
+
+# Claims
+
+
+async def test_every_share_is_given_out_once_and_the_last_claim_finds_it_sold_out(client: Make, nonce: str) -> None:
+    packet = await send(client, "alice", nonce, total=1000, shares=5)
+    people = [f"p{n}" for n in range(12)]
+    answers = await asyncio.gather(*(claim(client, who, packet["id"]) for who in people))
+    won = [answer.json() for answer in answers if answer.status_code == 201]
+    assert sorted(share["share"] for share in won) == [1, 2, 3, 4, 5]
+    assert sum(share["amount"] for share in won) == 1000
+    late = await claim(client, "late", packet["id"])
+    assert_problem(late, 409, "sold_out")
+    for answer in answers:
+        if answer.status_code != 201:
+            # Those who asked while the last shares were on their way could not be told yet.
+            assert answer.json()["code"] in ("sold_out", "unavailable")
+
+
+async def test_a_repeated_claim_has_the_same_answer_in_any_state(client: Make, nonce: str) -> None:
+    packet = await send(client, "alice", nonce, total=1000, shares=2)
+    first = await claim(client, "bob", packet["id"])
+    again = await claim(client, "bob", packet["id"])
+    assert (first.status_code, again.status_code) == (201, 200)
+    assert first.json().keys() == {"packet", "share", "amount", "currency", "claimed_at"}
+    assert again.json() == first.json()
+    assert (await claim(client, "carol", packet["id"])).status_code == 201
+    sold_out = await claim(client, "bob", packet["id"])
+    assert (sold_out.status_code, sold_out.json()) == (200, first.json())
+
+
+async def test_two_claims_of_one_person_at_once_are_one(client: Make, nonce: str) -> None:
+    packet = await send(client, "alice", nonce, total=1000, shares=4)
+    bob = client("bob")
+    path = f"/v1/packets/{packet['id']}/claims"
+    answers = await asyncio.gather(*(bob.post(path, json={}) for _ in range(8)))
+    assert {answer.status_code for answer in answers} <= {200, 201}
+    assert len({answer.text for answer in answers}) == 1
+    assert (await bob.get(f"/v1/packets/{packet['id']}")).json()["remaining_shares"] == 3
+
+
+async def test_the_sender_may_claim_too(client: Make, nonce: str) -> None:
+    packet = await send(client, "alice", nonce, total=10, shares=1)
+    assert (await claim(client, "alice", packet["id"])).json()["amount"] == 10
+    await settled_wallet(client, "alice", 10, 0)
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b" { } ", b"\n{}\n"])
+async def test_a_claim_takes_no_body_or_an_empty_one(client: Make, nonce: str, body: bytes) -> None:
+    packet = await send(client, "alice", nonce)
+    bob = client("bob")
+    first = await bob.post(f"/v1/packets/{packet['id']}/claims", content=body)
+    again = await bob.post(f"/v1/packets/{packet['id']}/claims", content=body)
+    assert (first.status_code, again.status_code) == (201, 200)
+
+
+@pytest.mark.parametrize("seen_before", [False, True])
+async def test_a_claim_with_anything_in_its_body_is_refused(client: Make, nonce: str, seen_before: bool) -> None:
+    packet = await send(client, "alice", nonce)
+    bob = client("bob")
+    if seen_before:
+        await bob.get("/v1/wallet")
+    path = f"/v1/packets/{packet['id']}/claims"
+    assert_problem(await bob.post(path, json={"share": 1}), 400, "invalid_request", "share")
+    assert_problem(await bob.post(path, content=b"[]"), 400, "invalid_request")
+    assert_problem(await bob.post(path, content=b"{" * 2000), 400, "invalid_request")
+    assert_problem(await bob.post(path, content=b" " * 4097), 413, "too_large")
+
+
+async def test_equal_shares_are_equal(client: Make, nonce: str) -> None:
+    packet = await send(client, "alice", nonce, kind="equal", total=999, shares=3)
+    answers = [await claim(client, who, packet["id"]) for who in ("a", "b", "c")]
+    assert [answer.json()["amount"] for answer in answers] == [333, 333, 333]
+
+
+async def test_an_expired_packet_gives_nothing_to_who_has_nothing(client: Make, nonce: str) -> None:
+    packet = await send(client, "alice", nonce, total=1000, shares=1, expires_in_s=2)
+    first = await claim(client, "bob", packet["id"])
+    assert first.status_code == 201
+    async with asyncio.timeout(LONG_S):
+        while (late := await claim(client, "carol", packet["id"])).status_code == 409:
+            await asyncio.sleep(0.05)
+    assert_problem(late, 410, "packet_expired")
+    again = await claim(client, "bob", packet["id"])
+    assert (again.status_code, again.json()) == (200, first.json())
+
+
+# What a packet shows
+
+
+async def test_an_acknowledged_claim_is_seen_at_once(client: Make, nonce: str) -> None:
+    packet = await send(client, "alice", nonce, total=1000, shares=20)
+    left = 1000
+    for n in range(8):
+        left -= (await claim(client, f"p{n}", packet["id"])).json()["amount"]
+        seen = (await client("anyone").get(f"/v1/packets/{packet['id']}")).json()
+        assert (seen["state"], seen["remaining"], seen["remaining_shares"]) == ("open", left, 19 - n)
+        assert "seed" not in seen
+
+
+async def test_the_seed_of_a_sold_out_packet_proves_every_amount(client: Make, nonce: str) -> None:
+    packet = await send(client, "alice", nonce, total=1000, shares=4, cap=400, min=10)
+    claims = [(await claim(client, who, packet["id"])).json() for who in "abcd"]
+    final = (await client("anyone").get(f"/v1/packets/{packet['id']}")).json()
+    assert (final["state"], final["remaining"], final["remaining_shares"]) == ("sold_out", 0, 0)
+    parameters = SplitParameters("lucky", 1000, 4, 400, 10)
+    seed = bytes.fromhex(final["seed"])
+    assert commitment(seed, parameters) == packet["commitment"] == final["commitment"]
+    amounts = split_amounts(seed, parameters)
+    assert [share["amount"] for share in claims] == [amounts[share["share"] - 1] for share in claims]
+
+
+async def test_the_list_has_every_claim_once_page_by_page(client: Make, nonce: str) -> None:
+    packet = await send(client, "alice", nonce, total=1000, shares=7)
+    made = {}
+    for n in range(7):
+        made[f"p{n}.{nonce}"] = (await claim(client, f"p{n}", packet["id"])).json()
+    pages, after = [], None
+    while True:
+        query = {"limit": "3"} | ({"after": after} if after else {})
+        page = (await client("anyone").get(f"/v1/packets/{packet['id']}/claims", params=query)).json()
+        pages.append(page["claims"])
+        after = page["next"]
+        if after is None:
+            break
+    assert [len(page) for page in pages if page] == [3, 3, 1]
+    listed = {one["owner"]: one for page in pages for one in page}
+    assert {who: one["share"] for who, one in listed.items()} == {who: one["share"] for who, one in made.items()}
+    for who, one in listed.items():
+        assert (one["amount"], one["claimed_at"]) == (made[who]["amount"], made[who]["claimed_at"])
+
+
+async def test_the_best_claim_is_told_once_the_packet_is_final(client: Make, nonce: str) -> None:
+    packet = await send(client, "alice", nonce, total=1000, shares=3)
+    path = f"/v1/packets/{packet['id']}/claims"
+    for who in ("a", "b"):
+        await claim(client, who, packet["id"])
+    assert not any(one["best"] for one in (await client("anyone").get(path)).json()["claims"])
+    await claim(client, "c", packet["id"])
+    claims = (await client("anyone").get(path)).json()["claims"]
+    largest = max(one["amount"] for one in claims)
+    first = next(one for one in claims if one["amount"] == largest)
+    assert [one["owner"] for one in claims if one["best"]] == [first["owner"]]
+
+
+async def test_on_a_tie_the_earlier_claim_is_the_best(client: Make, nonce: str) -> None:
+    # Each of 4 shares is 2 or 3, so that at least two are the largest.
+    packet = await send(client, "alice", nonce, total=10, shares=4, cap=3, min=2)
+    for who in "abcd":
+        await claim(client, who, packet["id"])
+    claims = (await client("anyone").get(f"/v1/packets/{packet['id']}/claims")).json()["claims"]
+    earliest = next(one["owner"] for one in claims if one["amount"] == 3)
+    assert [one["owner"] for one in claims if one["best"]] == [earliest]
+
+
+async def test_an_equal_packet_has_no_best_claim(client: Make, nonce: str) -> None:
+    packet = await send(client, "alice", nonce, kind="equal", total=1000, shares=2)
+    for who in "ab":
+        await claim(client, who, packet["id"])
+    claims = (await client("anyone").get(f"/v1/packets/{packet['id']}/claims")).json()["claims"]
+    assert [one["best"] for one in claims] == [False, False]
+
+
+async def test_a_listed_claim_is_settled_once_the_ledger_has_it(client: Make, nonce: str) -> None:
+    packet = await send(client, "alice", nonce)
+    await claim(client, "bob", packet["id"])
+    async with asyncio.timeout(LONG_S):
+        while True:
+            (listed,) = (await client("anyone").get(f"/v1/packets/{packet['id']}/claims")).json()["claims"]
+            if listed["settled"]:
+                break
+            await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=201", "limit=x", "limit=-1", "limit=", "after=x", "after=-1", "after="]
+)
+async def test_a_bad_page_is_refused_by_name(client: Make, nonce: str, query: str) -> None:
+    packet = await send(client, "alice", nonce)
+    answer = await client("bob").get(f"/v1/packets/{packet['id']}/claims?{query}")
+    assert_problem(answer, 400, "invalid_request", query.split("=")[0])
+
+
+async def test_the_caller_sees_his_own_claim(client: Make, nonce: str) -> None:
+    packet = await send(client, "alice", nonce)
+    made = (await claim(client, "bob", packet["id"])).json()
+    mine = await client("bob").get(f"/v1/packets/{packet['id']}/claims/me")
+    assert (mine.status_code, mine.json()) == (200, made)
+    assert_problem(await client("eve").get(f"/v1/packets/{packet['id']}/claims/me"), 404, "not_claimed")
+
+
+# Refusals
+
+
+async def test_what_is_not_there_is_not_found(client: Make, nonce: str) -> None:
+    packet = (await send(client, "alice", nonce))["id"]
+    bob = client("bob")
+    topped = (await top_up(client, "bob", nonce, 5)).json()["id"]
+    unknown = packet[:6] + secrets.token_hex(16)
+    other_day = packet[:2] + "0001" + packet[6:]
+    other_shard = f"{(int(packet[:2], 16) + 1) % 16:02x}" + packet[2:]
+    for id in (unknown, other_day, other_shard, "ff" + packet[2:], packet + "0", packet[:-1] + "A", "x", topped):
+        assert_problem(await bob.get(f"/v1/packets/{id}"), 404, "not_found")
+        assert_problem(await bob.post(f"/v1/packets/{id}/claims", json={}), 404, "not_found")
+        assert_problem(await bob.get(f"/v1/packets/{id}/claims"), 404, "not_found")
+        assert_problem(await bob.get(f"/v1/packets/{id}/claims/me"), 404, "not_found")
+    assert_problem(await bob.get("/v1/nothing"), 404, "not_found")
+    assert_problem(await bob.get("/"), 404, "not_found")
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "TRACE"])
+async def test_another_method_is_refused_and_told_which_there_are(client: Make, method: str) -> None:
+    answer = await client("bob").request(method, f"/v1/packets/{'0' * 38}/claims")
+    assert_problem(answer, 405, "method_not_allowed")
+    assert {"GET", "POST"} <= set(answer.headers["allow"].split(", "))
+
+
+@pytest.mark.parametrize("authorization", [None, "", "Bearer", "Bearer x.y.z", "Basic Ym9iOmJvYg=="])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/v1/wallet"),
+        ("POST", "/v1/topups"),
+        ("POST", "/v1/packets"),
+        ("GET", "/v1/packets/x"),
+        ("POST", f"/v1/packets/{'0' * 38}/claims"),
+        ("GET", "/v1/packets/x/claims"),
+        ("GET", "/v1/packets/x/claims/me"),
+    ],
+)
+async def test_nothing_is_done_without_a_token(
+    system: System, method: str, path: str, authorization: str | None
+) -> None:
+    headers = {} if authorization is None else {"Authorization": authorization}
+    async with httpx.AsyncClient(base_url=system.url, trust_env=False) as nobody:
+        answer = await nobody.request(method, path, headers=headers)
+    assert_problem(answer, 401, "unauthenticated")
+    assert answer.headers["www-authenticate"] == "Bearer"
+
+
+async def test_checks_come_in_the_order_of_the_contract(client: Make, system: System) -> None:
+    large, bad = b"x" * 5000, b"{"
+    async with httpx.AsyncClient(base_url=system.url, trust_env=False) as nobody:
+        assert_problem(await nobody.post("/v1/nothing", content=large), 404, "not_found")
+        assert_problem(await nobody.put("/v1/topups", content=large), 405, "method_not_allowed")
+        assert_problem(await nobody.post("/v1/topups", content=large), 401, "unauthenticated")
+    bob, boss = client("bob"), client("boss", "operator")
+    assert_problem(await bob.post("/v1/topups", content=large), 403, "not_allowed")
+    assert_problem(await boss.post("/v1/topups", content=large), 413, "too_large")
+    assert_problem(await boss.post("/v1/topups", content=bad), 400, "idempotency_key_missing")
+    assert_problem(await boss.post("/v1/topups", content=bad, headers=key()), 400, "invalid_request")
+
+
+@pytest.mark.parametrize("bad", ["", "a b", "a" * 256, "é"])
+async def test_a_malformed_key_is_refused(client: Make, bad: str) -> None:
+    body = {"kind": "lucky", "total": 10, "shares": 3}
+    headers = [(b"Idempotency-Key", bad.encode())]
+    answer = await client("alice").post("/v1/packets", json=body, headers=headers)
+    assert_problem(answer, 400, "invalid_request", "Idempotency-Key")
+
+
+async def test_two_keys_are_refused(client: Make) -> None:
+    body = {"kind": "lucky", "total": 10, "shares": 3}
+    headers = [("Idempotency-Key", "one"), ("Idempotency-Key", "two")]
+    answer = await client("alice").post("/v1/packets", json=body, headers=headers)
+    assert_problem(answer, 400, "invalid_request", "Idempotency-Key")
+
+
+GOOD = '"kind":"lucky","total":1000,"shares":3'
+
+
+@pytest.mark.parametrize(
+    ("body", "names"),
+    [
+        ('{"total":1000,"shares":3}', "kind"),
+        ('{"kind":"lucky","shares":3}', "total"),
+        ('{"kind":"lucky","total":1000}', "shares"),
+        ('{"kind":"fair","total":1000,"shares":3}', "kind"),
+        ('{"kind":"lucky","total":1000.0,"shares":3}', "total"),
+        ('{"kind":"lucky","total":"1000","shares":3}', "total"),
+        ('{"kind":"lucky","total":true,"shares":3}', "total"),
+        ('{"kind":"lucky","total":0,"shares":3}', "total"),
+        ('{"kind":"lucky","total":1000000000001,"shares":3}', "total"),
+        ('{"kind":"lucky","total":99999999999999999999999,"shares":3}', "total"),
+        ('{"kind":"lucky","total":1000,"shares":0}', "shares"),
+        ('{"kind":"lucky","total":1000000,"shares":10001}', "shares"),
+        ('{"kind":"lucky","total":2,"shares":3}', "min"),
+        ('{"kind":"equal","total":1000,"shares":3}', "total"),
+        (f'{{{GOOD},"cap":333}}', "cap"),
+        (f'{{{GOOD},"cap":0}}', "cap"),
+        (f'{{{GOOD},"min":334}}', "min"),
+        (f'{{{GOOD},"min":0}}', "min"),
+        (f'{{{GOOD},"expires_in_s":0}}', "expires_in_s"),
+        (f'{{{GOOD},"expires_in_s":604801}}', "expires_in_s"),
+        (f'{{{GOOD},"currency":"USD"}}', "currency"),
+        (f'{{{GOOD},"currency":"cny"}}', "currency"),
+        (f'{{{GOOD},"greeting":"{"x" * 201}"}}', "greeting"),
+        (f'{{{GOOD},"greeting":"a\\u0000b"}}', "greeting"),
+        (f'{{{GOOD},"greeting":"a\\nb"}}', "greeting"),
+        (f'{{{GOOD},"greeting":"end\\n"}}', "greeting"),
+        (f'{{{GOOD},"greeting":"\\u009b"}}', "greeting"),
+        (f'{{{GOOD},"color":"red"}}', "color"),
+        (f'{{{GOOD},"total":1000}}', "total"),
+        ("null", ""),
+        ("[]", ""),
+        ("{", ""),
+        (f"{{{GOOD}}}x", ""),
+        ("[" * 4000, ""),
+        ('{"kind":' * 500, ""),
+        (b"\xff\xfe\x00", ""),
+        (b'{"kind":"lucky","total":1000,"shares":3,"greeting":"\xff"}', ""),
+        (b'{"kind":"lucky","total":1000,"shares":3,"greeting":"\\ud800"}', ""),
+    ],
+)
+async def test_a_bad_body_is_refused_by_name(client: Make, body: str | bytes, names: str) -> None:
+    answer = await client("alice").post("/v1/packets", content=body, headers=key())
+    assert_problem(answer, 400, "invalid_request", names)
+
+
+@pytest.mark.parametrize("owner", ["", "a b", "@funding", "x" * 65, "bob\n", "ü"])
+async def test_money_goes_to_owners_only(client: Make, owner: str) -> None:
+    boss = client("boss", "operator")
+    answer = await boss.post("/v1/topups", json={"owner": owner, "amount": 5}, headers=key())
+    assert_problem(answer, 400, "invalid_request", "owner")
+
+
+async def test_a_body_of_just_the_limit_is_read(client: Make) -> None:
+    alice = client("alice")
+    body = b'{"kind":"lucky","total":1000,"shares":3}'.ljust(4096)
+    assert_problem(await alice.post("/v1/packets", content=body, headers=key()), 402, "insufficient_funds")
+    assert_problem(await alice.post("/v1/packets", content=body + b" ", headers=key()), 413, "too_large")
+
+
+# The worker
+
+
+async def test_the_document_has_every_endpoint_and_resolves(system: System) -> None:
+    async with httpx.AsyncClient(base_url=system.url, trust_env=False) as nobody:
+        answer = await nobody.get("/openapi.json")
+    assert answer.headers["content-type"].startswith("application/json")
+    document = answer.json()
+    assert document["openapi"].startswith("3.1")
+    endpoints = {(method, path) for path, item in document["paths"].items() for method in item}
+    assert endpoints == {
+        ("post", "/v1/topups"),
+        ("get", "/v1/wallet"),
+        ("post", "/v1/packets"),
+        ("get", "/v1/packets/{id}"),
+        ("post", "/v1/packets/{id}/claims"),
+        ("get", "/v1/packets/{id}/claims"),
+        ("get", "/v1/packets/{id}/claims/me"),
+        ("get", "/healthz/live"),
+        ("get", "/healthz/ready"),
+        ("get", "/metrics"),
+    }
+    for ref in re.findall(r'"\$ref":"#/components/schemas/(\w+)"', answer.text.replace(" ", "")):
+        assert ref in document["components"]["schemas"]
+    for item in document["paths"].values():
+        for operation in item.values():
+            assert operation["description"]
+            assert operation["responses"]
+    post = document["paths"]["/v1/packets/{id}/claims"]["post"]
+    assert {"200", "201", "202", "400", "401", "404", "409", "410", "413", "503"} == set(post["responses"])
+
+
+@pytest.mark.parametrize("path", ["/healthz/live", "/healthz/ready", "/metrics"])
+async def test_health_and_metrics_need_no_token(system: System, path: str) -> None:
+    async with httpx.AsyncClient(base_url=system.url, trust_env=False) as nobody:
+        assert (await nobody.get(path)).status_code == 200
+        assert_problem(await nobody.post(path), 405, "method_not_allowed")
+
+
+async def test_outcomes_are_counted(client: Make, nonce: str, system: System) -> None:
+    packet = await send(client, "alice", nonce)
+    await claim(client, "bob", packet["id"])
+    ports = [child.port for child in system.state.children if child.name.startswith("api-")]
+    async with httpx.AsyncClient(trust_env=False) as nobody:
+        seen = [(await nobody.get(f"http://127.0.0.1:{port}/metrics")).text for port in ports]
+    for kind in ("topup", "packet", "claim"):
+        assert any(f'redpacket_requests_total{{kind="{kind}",outcome="created"}}' in text for text in seen)
+
+
+async def test_many_requests_on_one_connection_are_answered_in_order(system: System, nonce: str) -> None:
+    token = system.token(f"bob.{nonce}")
+    host, port = system.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    paths = [f"/v1/packets/{n:038x}/claims" if n % 2 else "/v1/wallet" for n in range(10)]
+    headers = f"Host: x\r\nAuthorization: Bearer {token}\r\nContent-Length: 0"
+    for path in paths:
+        method = "POST" if path.endswith("claims") else "GET"
+        writer.write(f"{method} {path} HTTP/1.1\r\n{headers}\r\n\r\n".encode())
+    statuses = []
+    async with asyncio.timeout(LONG_S):
+        for _ in paths:
+            head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+            statuses.append(int(head.split()[1]))
+            await reader.readexactly(int(re.findall(r"content-length: (\d+)", head)[0]))
+    writer.close()
+    assert statuses == [404 if path.endswith("claims") else 200 for path in paths]
