@@ -5,12 +5,12 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 
-import asyncpg
 import msgspec
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 
 from ledger.settle.transaction import LogRecord, PositionLostError, Settler
 from ledger.watch import ProgressWatch
+from redpacket.books.database import POSTGRES_FAILURES
 from redpacket.log.record import decode_record
 from redpacket.ops import metrics
 from redpacket.settings import Settings
@@ -95,7 +95,7 @@ class LedgerConsumer(ConsumerRebalanceListener):
         for shard in sorted(self._unpositioned - self._poisoned):
             try:
                 next_offset, _ = await self._settler.position(shard)
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+            except POSTGRES_FAILURES as error:
                 logger.warning("shard %d: its position cannot be read: %r", shard, error)
                 await asyncio.sleep(_AGAIN_S)
                 return
@@ -121,7 +121,7 @@ class LedgerConsumer(ConsumerRebalanceListener):
         try:
             async with asyncio.timeout(_SETTLE_TIMEOUT_S):
                 settled = await self._settler.settle(shard, logged, position)
-        except (PositionLostError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        except (PositionLostError, *POSTGRES_FAILURES) as error:
             # Done or not done: the position in Postgres tells. Read on from there.
             logger.warning("shard %d: settling from %d: %r", shard, position, error)
             self._hold(shard)

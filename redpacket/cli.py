@@ -179,12 +179,11 @@ def _or_exit(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
 
 def _run(coroutine: Coroutine[Any, Any, T]) -> T:
     """Runs it to its end; a sentence and exit status 1 where a part is away or this deployment is another."""
-    import asyncpg
     import uvloop
     from aiokafka.errors import KafkaError
 
     from ledger.migrate import MigrationError
-    from redpacket.books.database import BooksUnavailableError
+    from redpacket.books.database import POSTGRES_FAILURES, BooksUnavailableError
     from redpacket.books.deployment import DeploymentError
     from redpacket.log.producer import LogUnavailableError
 
@@ -196,9 +195,8 @@ def _run(coroutine: Coroutine[Any, Any, T]) -> T:
         MigrationError,
         BooksUnavailableError,
         LogUnavailableError,
-        asyncpg.PostgresError,
         KafkaError,
-        OSError,
+        *POSTGRES_FAILURES,
     ) as error:
         raise click.ClickException(f"{error}" or repr(error)) from None
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import asyncpg
 import redis.asyncio
+from msgspec.structs import replace
 
 from ledger.install import install
 from ledger.worker import run_ledger
@@ -63,29 +64,28 @@ class Deployment:
     async def ledger(self) -> AsyncIterator[None]:
         """A ledger worker in this process, with every shard open before the body runs."""
         stop = asyncio.Event()
-        running = asyncio.create_task(run_ledger(self.settings, stop))
-        try:
-            await self.wait_open(running)
-            yield
-        finally:
-            stop.set()
-            await running
+        # A group: a worker that ends by itself ends the test, which would otherwise wait for what never comes.
+        async with asyncio.TaskGroup() as group:
+            group.create_task(run_ledger(self.settings, stop))
+            try:
+                await self.wait_open()
+                yield
+            finally:
+                stop.set()
 
-    async def wait_open(self, running: "asyncio.Task[None] | None" = None) -> None:
+    async def wait_open(self) -> None:
         client = ShardClient(self.settings)
         try:
             async with asyncio.timeout(LONG_S):
                 for shard in range(self.settings.shards):
                     while not await _is_open(client, shard):
-                        if running is not None and running.done():
-                            running.result()
                         await asyncio.sleep(0.05)
         finally:
             await client.aclose()
 
     @asynccontextmanager
     async def worker(self, **changed: int) -> AsyncIterator[Worker]:
-        settings = self.settings if not changed else _replace(self.settings, **changed)
+        settings = replace(self.settings, **changed)
         async with AsyncExitStack() as resources:
             client = ShardClient(settings)
             resources.push_async_callback(client.aclose)
@@ -187,12 +187,6 @@ def packet_of(answer: Answer) -> OperationId:
     packet = parse_id(found(answer).id)
     assert packet is not None
     return packet
-
-
-def _replace(settings: Settings, **changed: int) -> Settings:
-    from msgspec.structs import replace
-
-    return replace(settings, **changed)
 
 
 async def _is_open(client: ShardClient, shard: int) -> bool:

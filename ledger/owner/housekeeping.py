@@ -3,9 +3,8 @@
 import asyncio
 import logging
 
-import asyncpg
-
 from ledger.owner.open import AbandonedError, Opener
+from redpacket.books.database import POSTGRES_FAILURES
 from redpacket.log.producer import LogUnavailableError
 from redpacket.ops import metrics
 from redpacket.shard.client import MemoryFullError, ShardClient, ShardClosedError, ShardUnreachableError
@@ -20,10 +19,7 @@ _UNAVAILABLE = (
     MemoryFullError,
     ShardClosedError,
     ShardUnreachableError,
-    asyncpg.PostgresError,
-    asyncpg.InterfaceError,
-    OSError,
-    TimeoutError,
+    *POSTGRES_FAILURES,
 )
 
 

@@ -10,6 +10,16 @@ from redpacket.sql import read_queries
 
 _CONNECTIONS_MAX = 8
 
+# What a call raises when Postgres is away, goes away, or is too slow. The third is what asyncpg says of a connection
+# that was cut in the middle of a statement when it goes back to the pool.
+POSTGRES_FAILURES = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+    TimeoutError,
+)
+
 _QUERIES = read_queries("redpacket.books")
 
 
@@ -46,7 +56,7 @@ class Books:
             # The pool's own deadline covers the command but not the wait for a connection.
             async with asyncio.timeout(self._timeout_s):
                 return await self._pool.fetch(_QUERIES[query], *args)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        except POSTGRES_FAILURES as error:
             raise BooksUnavailableError(f"postgres: {query}: {error!r}") from error
 
     async def row(self, query: str, *args: Any) -> asyncpg.Record | None:

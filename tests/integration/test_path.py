@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 
+import asyncpg
 import pytest
 
 from redpacket.events import ShareClaimed
@@ -185,6 +186,25 @@ async def test_while_postgres_is_away_claims_on_loaded_packets_go_on(deployment:
         claimed(await worker.path.claim_share(packet, "carol"))
         await deployment.settled(worker)
         assert (await _conservation(deployment, str(packet)))["claims"] == 2
+
+
+async def test_a_settlement_cut_in_flight_is_settled_once_when_postgres_is_back(deployment: Deployment) -> None:
+    async with deployment.ledger(), deployment.worker() as worker:
+        packet = await deployment.sent(worker, "alice", 1_000, 3)
+        await deployment.settled(worker)
+        blocker = await asyncpg.connect(deployment.settings.postgres_url)
+        await blocker.execute("BEGIN")
+        await blocker.execute("SELECT FROM shard FOR UPDATE")
+        claimed(await worker.path.claim_share(packet, "bob"))
+        async with asyncio.timeout(LONG_S):
+            while not await deployment.rows("SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'"):
+                await asyncio.sleep(0.02)
+        postgres = deployment.servers.child("postgres")
+        postgres.kill()
+        blocker.terminate()
+        await postgres.wait_ready()
+        await deployment.settled(worker)
+        assert (await _conservation(deployment, str(packet)))["claims"] == 1
 
 
 async def test_records_delivered_twice_or_from_a_fenced_epoch_move_nothing(deployment: Deployment) -> None:
