@@ -66,6 +66,7 @@ async def serve_api(settings: Settings, listening: socket.socket, stop: asyncio.
                 listening,
                 settings.request_timeout_ms / 1000,
                 http=LimitedProtocol,
+                proxy_headers=False,
                 timeout_keep_alive=_KEEP_ALIVE_S,
                 backlog=_BACKLOG,
             )

@@ -1,0 +1,370 @@
+"""What stands between a socket and the endpoints: limits on what a client sends, how long he takes, and the way out."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+import pytest
+
+from redpacket.ops.health import answer
+from redpacket.ops.server import serving
+from redpacket.shard.client import ShardClosedError
+from service import protocol
+from service.door import Door
+from service.problems import Problem
+from service.protocol import LimitedProtocol
+
+LONG_S = 10.0
+SHORT_S = 0.2
+
+GET = b"GET /%d HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+class Service:
+    """An endpoint that answers its path, and waits or fails where the path says so."""
+
+    def __init__(self) -> None:
+        self.stop = asyncio.Event()
+        self.go = asyncio.Event()
+        self.started = asyncio.Semaphore(0)
+        self.address: tuple[str, int] = ("", 0)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.started.release()
+        match scope["path"]:
+            case "/wait":
+                await self.go.wait()
+            case "/body":
+                while True:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        return
+                    if not message["more_body"]:
+                        break
+            case "/closed":
+                raise ShardClosedError("shard 3 is closed")
+            case "/bug":
+                raise RuntimeError("secret")
+            case "/late-bug":
+                await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"5")]})
+                raise RuntimeError("secret")
+            case "/much":
+                await answer(send, 200, b"x" * 2**24)
+                return
+        await answer(send, 200, scope["path"].encode())
+
+
+Client = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+Connect = Callable[[Service], Awaitable[Client]]
+
+
+@asynccontextmanager
+async def running(in_flight_max: int = 100) -> AsyncIterator[Service]:
+    service = Service()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.setblocking(False)
+        service.address = listening.getsockname()
+        door = Door(service, service.stop, in_flight_max)
+        async with serving(door, listening, 2.0, http=LimitedProtocol, proxy_headers=False):
+            yield service
+
+
+@pytest.fixture
+async def connect() -> AsyncIterator[Connect]:
+    writers: list[asyncio.StreamWriter] = []
+
+    async def connect(service: Service) -> Client:
+        reader, writer = await asyncio.open_connection(*service.address)
+        writers.append(writer)
+        return reader, writer
+
+    yield connect
+    for writer in writers:
+        writer.close()
+
+
+async def read_answer(reader: asyncio.StreamReader) -> tuple[int, dict[str, str], bytes]:
+    async with asyncio.timeout(LONG_S):
+        start, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().strip().split("\r\n")
+        headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
+        return int(start.split()[1]), headers, await reader.readexactly(int(headers["content-length"]))
+
+
+async def read_problem(reader: asyncio.StreamReader) -> tuple[int, str]:
+    status, headers, body = await read_answer(reader)
+    assert headers["content-type"] == "application/problem+json"
+    problem = msgspec.json.decode(body, type=Problem)
+    assert problem.status == status
+    assert ("retry-after" in headers) == (status == 503)
+    return status, problem.code
+
+
+async def at_end(reader: asyncio.StreamReader) -> bool:
+    async with asyncio.timeout(LONG_S):
+        try:
+            return await reader.read() == b""
+        except ConnectionResetError:
+            return True
+
+
+@pytest.fixture
+def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "CLIENT_TIMEOUT_S", SHORT_S)
+
+
+# What is not a request
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"nonsense\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET /\xff\xfe HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nNo colon\r\n\r\n",
+        b"GET / HTTP/1.1\r\nA: b\x00c\r\n\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: x\r\n\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+    ],
+)
+async def test_what_is_not_http_is_told_so_and_closed(raw: bytes, connect: Connect) -> None:
+    async with running() as service:
+        reader, writer = await connect(service)
+        writer.write(raw)
+        assert await read_problem(reader) == (400, "invalid_request")
+        assert await at_end(reader)
+
+
+async def test_what_came_whole_before_nonsense_is_answered_and_nothing_after_it(connect: Connect) -> None:
+    async with running() as service:
+        reader, writer = await connect(service)
+        writer.write(b"GET /wait HTTP/1.1\r\n\r\n" + GET % 2 + b"nonsense\r\n\r\n" + GET % 3)
+        await service.started.acquire()
+        service.go.set()
+        assert [(await read_answer(reader))[2] for _ in range(2)] == [b"/wait", b"/2"]
+        assert await at_end(reader)
+
+
+async def test_nonsense_within_a_body_is_told_at_once(connect: Connect) -> None:
+    async with running() as service:
+        reader, writer = await connect(service)
+        writer.write(b"POST /body HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n")
+        await service.started.acquire()
+        writer.write(b"nonsense\r\n")
+        assert await read_problem(reader) == (400, "invalid_request")
+        assert await at_end(reader)
+
+
+# Limits
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        b"A: " + b"x" * 16_384 + b"\r\n",
+        b"A: x\r\n" * 500,
+        b"B" * 16_384 + b": x\r\n",
+    ],
+)
+@pytest.mark.parametrize("pieces", [1, 9])
+async def test_headers_are_limited_however_they_come(headers: bytes, pieces: int, connect: Connect) -> None:
+    async with running() as service:
+        reader, writer = await connect(service)
+        raw = b"GET / HTTP/1.1\r\n" + headers + b"\r\n"
+        size = len(raw) // pieces + 1
+        for start in range(0, len(raw), size):
+            writer.write(raw[start : start + size])
+            await asyncio.sleep(0)
+        assert await read_problem(reader) == (431, "headers_too_large")
+        assert await at_end(reader)
+
+
+async def test_a_long_path_is_limited_too(connect: Connect) -> None:
+    async with running() as service:
+        reader, writer = await connect(service)
+        writer.write(b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\n\r\n")
+        assert await read_problem(reader) == (431, "headers_too_large")
+
+
+async def test_a_header_without_end_is_not_kept(connect: Connect) -> None:
+    async with running() as service:
+        reader, writer = await connect(service)
+        writer.write(b"GET / HTTP/1.1\r\nA: ")
+        for _ in range(8):
+            writer.write(b"x" * 3_000)
+            await asyncio.sleep(0)
+        assert await read_problem(reader) == (431, "headers_too_large")
+
+
+async def test_headers_of_each_request_are_counted_anew(connect: Connect) -> None:
+    async with running() as service:
+        reader, writer = await connect(service)
+        for n in range(10):
+            writer.write(b"GET /%d HTTP/1.1\r\nA: %s\r\n\r\n" % (n, b"x" * 10_000))
+            assert (await read_answer(reader))[2] == b"/%d" % n
+
+
+async def test_more_than_are_let_in_are_told_at_once_and_health_is_still_seen(connect: Connect) -> None:
+    async with running(in_flight_max=2) as service:
+        waiting = [await connect(service) for _ in range(2)]
+        for _, writer in waiting:
+            writer.write(b"GET /wait HTTP/1.1\r\n\r\n")
+            await service.started.acquire()
+        reader, writer = await connect(service)
+        writer.write(GET % 1)
+        assert await read_problem(reader) == (503, "overloaded")
+        writer.write(b"GET /healthz/live HTTP/1.1\r\n\r\n")
+        assert (await read_answer(reader))[0] == 200
+        service.go.set()
+        assert [(await read_answer(reader))[0] for reader, _ in waiting] == [200, 200]
+        writer.write(GET % 1)
+        assert (await read_answer(reader))[0] == 200
+
+
+# Time
+
+
+@pytest.mark.usefixtures("short_patience")
+@pytest.mark.parametrize("raw", [b"", b"GET", b"GET / HTTP/1.1\r\nA: b\r\n", b"\r\n"])
+async def test_a_request_that_does_not_come_ends_the_connection(raw: bytes, connect: Connect) -> None:
+    async with running() as service:
+        reader, writer = await connect(service)
+        writer.write(raw)
+        assert await read_problem(reader) == (408, "request_timeout")
+        assert await at_end(reader)
+
+
+@pytest.mark.usefixtures("short_patience")
+async def test_a_body_that_does_not_come_ends_the_connection(connect: Connect) -> None:
+    async with running() as service:
+        reader, writer = await connect(service)
+        writer.write(b"POST /body HTTP/1.1\r\nContent-Length: 3\r\n\r\nx")
+        assert await read_problem(reader) == (408, "request_timeout")
+        assert await at_end(reader)
+
+
+@pytest.mark.usefixtures("short_patience")
+async def test_bytes_that_trickle_do_not_help(connect: Connect) -> None:
+    async with running() as service:
+        reader, writer = await connect(service)
+        ended = asyncio.create_task(read_problem(reader))
+        writer.write(b"GET / HTTP/1.1\r\n")
+        async with asyncio.timeout(LONG_S):
+            while not ended.done():
+                writer.write(b"A: b\r\n")
+                await asyncio.sleep(0.02)
+        assert await ended == (408, "request_timeout")
+
+
+@pytest.mark.usefixtures("short_patience")
+async def test_a_second_request_that_stops_halfway_ends_the_connection(connect: Connect) -> None:
+    async with running() as service:
+        reader, writer = await connect(service)
+        writer.write(GET % 1)
+        assert (await read_answer(reader))[2] == b"/1"
+        writer.write(b"GET /2 HT")
+        assert await read_problem(reader) == (408, "request_timeout")
+        assert await at_end(reader)
+
+
+@pytest.mark.usefixtures("short_patience")
+async def test_an_answer_may_take_longer_than_a_request(connect: Connect) -> None:
+    async with running() as service:
+        reader, writer = await connect(service)
+        writer.write(b"GET /wait HTTP/1.1\r\n\r\n")
+        await asyncio.sleep(2 * SHORT_S)
+        service.go.set()
+        assert (await read_answer(reader))[2] == b"/wait"
+
+
+@pytest.mark.usefixtures("short_patience")
+async def test_a_client_that_does_not_read_is_cut_off(connect: Connect) -> None:
+    async with running() as service:
+        reader, writer = await connect(service)
+        writer.write(b"GET /much HTTP/1.1\r\n\r\n" * 4)
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await asyncio.sleep(3 * SHORT_S)
+        writer.transport.resume_reading()  # type: ignore[attr-defined]
+        async with asyncio.timeout(LONG_S):
+            received = 0
+            try:
+                while piece := await reader.read(2**20):
+                    received += len(piece)
+            except ConnectionResetError:
+                pass
+        assert received < 4 * 2**24
+
+
+# Errors
+
+
+async def test_an_error_that_was_foreseen_has_its_code(connect: Connect) -> None:
+    async with running() as service:
+        reader, writer = await connect(service)
+        writer.write(b"GET /closed HTTP/1.1\r\n\r\n")
+        assert await read_problem(reader) == (503, "shard_closed")
+
+
+async def test_an_error_that_was_not_foreseen_is_never_a_500(connect: Connect) -> None:
+    async with running() as service:
+        reader, writer = await connect(service)
+        writer.write(b"GET /bug HTTP/1.1\r\n\r\n" + GET % 1)
+        assert await read_problem(reader) == (503, "unavailable")
+        assert (await read_answer(reader))[2] == b"/1"
+
+
+async def test_an_answer_that_breaks_off_ends_the_connection(connect: Connect) -> None:
+    async with running() as service:
+        reader, writer = await connect(service)
+        writer.write(b"GET /late-bug HTTP/1.1\r\n\r\n")
+        with pytest.raises(asyncio.IncompleteReadError):
+            await read_answer(reader)
+
+
+# The way out
+
+
+async def test_once_the_worker_stops_every_answer_asks_to_close(connect: Connect) -> None:
+    async with running() as service:
+        kept_reader, kept_writer = await connect(service)
+        kept_writer.write(GET % 1)
+        assert "connection" not in (await read_answer(kept_reader))[1]
+        service.stop.set()
+        fresh_reader, fresh_writer = await connect(service)
+        for reader, writer in ((kept_reader, kept_writer), (fresh_reader, fresh_writer)):
+            writer.write(GET % 2)
+            status, headers, _ = await read_answer(reader)
+            assert (status, headers["connection"]) == (200, "close")
+            assert await at_end(reader)
+
+
+async def test_what_is_under_way_is_finished_before_the_worker_ends(connect: Connect) -> None:
+    async with running() as service:
+        reader, writer = await connect(service)
+        writer.write(b"GET /wait HTTP/1.1\r\n\r\n")
+        await service.started.acquire()
+        first_reader, first_writer = await connect(service)
+        await asyncio.sleep(0.05)  # accepted, but it has not asked for anything yet
+        service.stop.set()
+        loop = asyncio.get_running_loop()
+        loop.call_later(0.2, first_writer.write, GET % 1)
+        loop.call_later(0.4, service.go.set)
+        answers = asyncio.gather(read_answer(reader), read_answer(first_reader))
+    waited, first = await answers
+    assert (waited[0], first[0]) == (200, 200)
+
+
+async def test_what_takes_too_long_is_told_when_the_worker_ends(connect: Connect) -> None:
+    async with running() as service:
+        reader, writer = await connect(service)
+        writer.write(b"GET /wait HTTP/1.1\r\n\r\n")
+        await service.started.acquire()
+        service.stop.set()
+        problem = asyncio.create_task(read_problem(reader))
+        await asyncio.sleep(0)
+    assert await problem == (503, "unavailable")
