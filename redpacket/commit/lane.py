@@ -14,6 +14,7 @@ from msgspec import Struct
 from redpacket.commit.amounts import Amounts
 from redpacket.commit.compose import compose_record
 from redpacket.log.producer import LogProducer, LogUnavailableError
+from redpacket.ops import metrics
 from redpacket.settings import Settings
 from redpacket.shard.client import MemoryFullError, ShardClient, ShardClosedError, ShardUnreachableError
 from redpacket.shard.reserve import (
@@ -135,14 +136,12 @@ class Lane:
 
     async def _commit(self, batch: list[_Waiter], before: _Acknowledged | None) -> _Acknowledged | None:
         """Takes one batch as far as Kafka's acknowledgement, confirming the one before on the way."""
+        metrics.BATCH_ITEMS.observe(len(batch))
+        items = [waiter.item for waiter in batch]
+        confirms = [before.confirm] if before else []
         try:
-            reply, entry = await reserve(
-                self._client,
-                self._shard,
-                self._settings.outbox_max,
-                [before.confirm] if before else [],
-                [waiter.item for waiter in batch],
-            )
+            with metrics.RESERVE_SECONDS.time():
+                reply, entry = await reserve(self._client, self._shard, self._settings.outbox_max, confirms, items)
         except MemoryFullError:
             # Refused whole, with the confirm that rode on it; that one is allowed even now.
             for waiter in batch:
@@ -164,7 +163,8 @@ class Lane:
         acknowledged = _Acknowledged(Confirm(reply.epoch, reply.entry), entry.at_ms, finals)
         record = await compose_record(self._amounts, reply.epoch, reply.entry, entry)
         try:
-            await self._producer.append(self._shard, record)
+            with metrics.PUBLISH_SECONDS.time():
+                await self._producer.append(self._shard, record)
         except LogUnavailableError as error:
             logger.warning("entry %d stays in the outbox: %s", reply.entry, error)
             acknowledged.resolve(False)
