@@ -3,11 +3,12 @@
 import asyncio
 from collections import OrderedDict
 
+from redpacket import packets
 from redpacket.books.database import Books, BooksUnavailableError
 from redpacket.commit.amounts import Amounts
 from redpacket.ids import OperationId
 from redpacket.settings import Settings
-from redpacket.shard.read import HeldClaim, HeldPacket
+from redpacket.shard.read import HeldPacket
 from service.packets import confirmed_shares, state_of
 from service.problems import Code, ProblemError
 from service.reading import PacketReader, packet_id
@@ -72,7 +73,7 @@ class ClaimLists:
         amount = amounts[claim.share - 1]
         return 200, Claim(packet, claim.share, amount, held.head.terms.currency, time_of(claim.at_ms))
 
-    async def _settled(self, id: OperationId, claims: tuple[HeldClaim, ...]) -> set[int]:
+    async def _settled(self, id: OperationId, claims: tuple[packets.Claim, ...]) -> set[int]:
         if not claims:
             return set()
         try:
@@ -94,8 +95,8 @@ class ClaimLists:
                 self._best.popitem(last=False)
         return self._best[packet]
 
-    async def _all_claims(self, id: OperationId) -> list[HeldClaim]:
-        claims: list[HeldClaim] = []
+    async def _all_claims(self, id: OperationId) -> list[packets.Claim]:
+        claims: list[packets.Claim] = []
         after = 0
         while True:
             page = await self._reader.claims(id, after, _PAGE)

@@ -5,7 +5,7 @@ from msgspec import Struct, msgpack
 from redpacket.books.database import Books
 from redpacket.events import Terms
 from redpacket.ids import unix_ms
-from redpacket.shard.load import SettledClaim
+from redpacket.packets import Claim
 
 _decode_terms = msgpack.Decoder(Terms).decode
 
@@ -15,7 +15,7 @@ class KnownOperation(Struct, frozen=True):
     at_ms: int
     terms: Terms
     state: str
-    claims: tuple[SettledClaim, ...]
+    claims: tuple[Claim, ...]
 
 
 class OperationSnapshot(Struct, frozen=True):
@@ -46,7 +46,7 @@ async def operation_snapshot(books: Books, shard: int, identity: str) -> Operati
         unix_ms(row["at"]),
         _decode_terms(row["terms"]),
         row["state"] or "",
-        tuple(SettledClaim(owner, share, sequence, unix_ms(at)) for owner, share, sequence, at in claims),
+        tuple(Claim(owner, share, sequence, unix_ms(at)) for owner, share, sequence, at in claims),
     )
     return OperationSnapshot(row["next_offset"], known)
 

@@ -4,9 +4,10 @@ import secrets
 from collections.abc import Sequence
 from enum import StrEnum
 
-from msgspec import Struct, msgpack
+from msgspec import msgpack
 
 from redpacket.events import PacketTerms, Terms
+from redpacket.packets import Claim
 from redpacket.shard.client import ShardClient
 
 # A call that writes more values than this at once would hold Redis for too long, and `unpack` in Lua has a limit.
@@ -20,13 +21,6 @@ class Installed(StrEnum):
     THERE = "there"  # another load or a reservation was first: what is there knows more
     BEHIND = "behind"  # the snapshot is below the floor: the ledger has to catch up first
     MISSING = "missing"
-
-
-class SettledClaim(Struct, frozen=True):
-    owner: str
-    share: int
-    sequence: int
-    at_ms: int
 
 
 async def load_wallet(
@@ -49,7 +43,7 @@ async def load_operation(
     id: str,
     at_ms: int,
     terms: Terms,
-    claims: Sequence[SettledClaim] = (),
+    claims: Sequence[Claim] = (),
     state: str = "",
 ) -> Installed:
     """Installs an operation and, for a packet, its claims and its free shares: all shares minus those taken."""
@@ -67,9 +61,7 @@ async def load_operation(
     return _installed(await client.call("load_operation", shard, next_offset, identity, nonce, packed))
 
 
-async def _stage(
-    client: ShardClient, shard: int, nonce: str, claims: Sequence[SettledClaim], holes: Sequence[int]
-) -> None:
+async def _stage(client: ShardClient, shard: int, nonce: str, claims: Sequence[Claim], holes: Sequence[int]) -> None:
     for start in range(0, max(len(claims), len(holes)), _STAGED_AT_ONCE):
         fields: list[str] = []
         for claim in claims[start : start + _STAGED_AT_ONCE]:

@@ -5,6 +5,7 @@ from enum import Enum
 from msgspec import Struct, msgpack
 
 from redpacket.events import PacketTerms
+from redpacket.packets import Claim
 from redpacket.shard.client import ShardClient
 from redpacket.shard.reserve import Entry, decode_entry
 
@@ -36,17 +37,10 @@ class HeldPacket(Struct, frozen=True):
     unconfirmed: tuple[Entry, ...]
 
 
-class HeldClaim(Struct, frozen=True, array_like=True):
-    owner: str
-    share: int
-    sequence: int
-    at_ms: int
-
-
 class ClaimPage(Struct, frozen=True, array_like=True):
     """`last` is the sequence to go on after, 0 at the end."""
 
-    claims: tuple[HeldClaim, ...]
+    claims: tuple[Claim, ...]
     last: int
 
 
@@ -54,7 +48,7 @@ class ClaimAnswer(Struct, frozen=True, array_like=True):
     """`entry` is not 0 while the claim is unconfirmed; no claim at all is ()."""
 
     entry: int
-    claims: tuple[HeldClaim, ...]
+    claims: tuple[Claim, ...]
 
 
 _decode_head = msgpack.Decoder(PacketHead).decode
