@@ -9,4 +9,5 @@ COUNTER_MAX_MINOR = 10**13
 AMOUNT_MAX_MINOR = 10**12
 
 AmountMinor = Annotated[int, Meta(ge=1, le=AMOUNT_MAX_MINOR)]
-Owner = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._:-]{1,64}\Z")]
+# The end of the text as browsers know it too: `$` would let a line end through, `\Z` is Python's alone.
+Owner = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._:-]{1,64}(?![\s\S])")]

@@ -75,10 +75,11 @@ class Packets:
 
     async def _see(self, id: str, held: HeldPacket) -> Packet:
         terms, split = held.head.terms, held.head.terms.split
-        confirmed = confirmed_shares(id, held)
+        free = free_shares(id, held)
         amounts = await self._amounts.of_packet(id, split)
+        claimed_minor = sum(amounts[: held.head.handed_out]) - sum(amounts[share - 1] for share in free)
         seed = self._amounts.seed(id)
-        state = state_of(held.head, len(confirmed))
+        state = state_of(id, held)
         return Packet(
             id=id,
             state=state,
@@ -90,8 +91,8 @@ class Packets:
             min=split.min_minor,
             currency=terms.currency,
             greeting=terms.greeting,
-            remaining=split.total_minor - sum(amounts[share - 1] for share in confirmed),
-            remaining_shares=split.shares - len(confirmed),
+            remaining=split.total_minor - claimed_minor,
+            remaining_shares=split.shares - held.head.handed_out + len(free),
             commitment=commitment(seed, split),
             created_at=time_of(held.head.at_ms),
             expires_at=time_of(held.head.expires_at_ms),
@@ -117,23 +118,23 @@ def check_currency(asked: str | None, currency: str) -> None:
         raise ProblemError(Code.INVALID_REQUEST, f"currency must be {currency}, not {asked}")
 
 
-def confirmed_shares(id: str, held: HeldPacket) -> set[int]:
-    """The numbers of the shares that are in confirmed claims."""
+def free_shares(id: str, held: HeldPacket) -> set[int]:
+    """Of the share numbers handed out so far, those that are in no confirmed claim."""
     unconfirmed = {
         item.share
         for entry in held.unconfirmed
         for item in entry.items
         if isinstance(item, reserve.ReservedClaim) and item.packet == id
     }
-    return set(range(1, held.head.handed_out + 1)).difference(held.head.holes, unconfirmed)
+    return unconfirmed.union(held.head.holes)
 
 
-def state_of(head: PacketHead, confirmed: int) -> PacketState:
-    if confirmed == head.terms.split.shares:
+def state_of(id: str, held: HeldPacket) -> PacketState:
+    if held.head.handed_out == held.head.terms.split.shares and not free_shares(id, held):
         return "sold_out"
-    match head.state:
-        case "closing" | "closed":
-            return head.state
+    match held.head.state:
+        case "closing" | "closed" as state:
+            return state
         case _:
             # One whose time is over is open until what is left of it has gone back: no claim succeeds any more.
             return "open"

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from litestar import Response, Router, get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import ResponseSpec
-from litestar.params import Parameter
+from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter
 from msgspec import Struct
 
 from service.call import Call, check_key, check_operator, check_size, check_token
@@ -18,10 +18,10 @@ from service.topups import TopUps
 from service.wallets import Wallets
 from service.words import Claim, ClaimList, ClaimRequest, Packet, PacketRequest, Pending, TopUp, TopUpRequest, Wallet
 
-Key = Annotated[str, Parameter(header="Idempotency-Key", min_length=1, max_length=255)]
+Key = Annotated[str, HeaderParameter(name="Idempotency-Key", min_length=1, max_length=255)]
 # A sequence number; to clients it is opaque.
-After = Annotated[str, Parameter(pattern=r"^[0-9]{1,9}(?![\s\S])", description="`next` of the page before.")]
-Limit = Annotated[int, Parameter(ge=1, le=200)]
+After = Annotated[str, QueryParameter(pattern=r"^[0-9]{1,9}(?![\s\S])", description="`next` of the page before.")]
+Limit = Annotated[int, QueryParameter(ge=1, le=200)]
 
 _ANY = (Code.UNAUTHENTICATED, Code.OVERLOADED, Code.UNAVAILABLE)
 _PACKET = (*_ANY, Code.NOT_FOUND, Code.SHARD_CLOSED)
@@ -65,10 +65,11 @@ def _wallet_routes(topups: TopUps, wallets: Wallets) -> list[HTTPRouteHandler]:
     @post(
         "/topups",
         guards=[check_operator, check_size, check_key],
+        response_description="Final.",
         opt={"kind": "topup"},
         responses=_answers((*_MOVE, Code.NOT_ALLOWED), status_200=TopUp, status_202=Pending),
     )
-    async def top_up(request: Call, key: Key, data: TopUpRequest) -> Response[TopUp]:
+    async def top_up(request: Call, key: Key, data: JSONBody[TopUpRequest]) -> Response[TopUp]:
         """Move money into a wallet, from outside; answered once it is in the ledger."""
         return _respond(await topups.top_up(request.user.owner, key, data))
 
@@ -84,15 +85,16 @@ def _packet_routes(packets: Packets) -> list[HTTPRouteHandler]:
     @post(
         "/packets",
         guards=[check_size, check_key],
+        response_description="Final.",
         opt={"kind": "packet"},
         responses=_answers((*_MOVE, Code.INSUFFICIENT_FUNDS), status_200=Packet, status_202=Pending),
     )
-    async def send_packet(request: Call, key: Key, data: PacketRequest) -> Response[Packet]:
+    async def send_packet(request: Call, key: Key, data: JSONBody[PacketRequest]) -> Response[Packet]:
         """Put money of the caller's into a packet that others may claim shares of."""
         return _respond(await packets.send_packet(request.user.owner, key, data))
 
     @get("/packets/{id:str}", responses=_answers(_PACKET, status_202=Pending))
-    async def see_packet(id: str) -> Response[Packet]:
+    async def see_packet(id: FromPath[str]) -> Response[Packet]:
         """A packet as it is now."""
         return _respond(await packets.see_packet(id))
 
@@ -103,20 +105,21 @@ def _claim_routes(claims: Claims, claim_lists: ClaimLists) -> list[HTTPRouteHand
     @post(
         "/packets/{id:str}/claims",
         guards=[check_size],
+        response_description="Final.",
         opt={"kind": "claim"},
         responses=_answers(_CLAIM, status_200=Claim, status_202=Pending),
     )
-    async def claim_share(request: Call, id: str, data: ClaimRequest) -> Response[Claim]:
+    async def claim_share(request: Call, id: FromPath[str], data: JSONBody[ClaimRequest]) -> Response[Claim]:
         """Claim a share for the caller, who has at most one. Most calls are answered before they get here."""
         return _respond(await claims.claim_share(id, request.user.owner))
 
     @get("/packets/{id:str}/claims", responses=_answers((*_PACKET, Code.INVALID_REQUEST), status_202=Pending))
-    async def list_claims(id: str, after: After = "0", limit: Limit = 50) -> Response[ClaimList]:
+    async def list_claims(id: FromPath[str], after: After = "0", limit: Limit = 50) -> Response[ClaimList]:
         """The confirmed claims of a packet, in the order in which they were made."""
         return _respond(await claim_lists.list_claims(id, int(after), limit))
 
     @get("/packets/{id:str}/claims/me", responses=_answers((*_PACKET, Code.NOT_CLAIMED), status_202=Pending))
-    async def see_claim(request: Call, id: str) -> Response[Claim]:
+    async def see_claim(request: Call, id: FromPath[str]) -> Response[Claim]:
         """The caller's claim."""
         return _respond(await claim_lists.see_claim(id, request.user.owner))
 

@@ -9,8 +9,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from redpacket.money import AmountMinor, Owner
 from redpacket.split import SHARES_MAX
 
-# Control characters are refused: Postgres cannot hold NUL, and nobody's screen should be moved by the others. The last
-# part of a pattern is the end of the text as browsers know it too: `$` would let a line end through, `\Z` is Python's.
+# Control characters are refused: Postgres cannot hold NUL, and nobody's screen should be moved by the others.
 Text200 = Annotated[str, Meta(max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f]*(?![\s\S])")]
 Currency = Annotated[str, Meta(pattern=r"^[A-Z]{3}(?![\s\S])")]
 Time = Annotated[str, Meta(examples=["2026-02-17T08:00:00.000Z"])]

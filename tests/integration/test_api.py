@@ -1,8 +1,10 @@
 """What the API does, seen through HTTP against the whole system: owners are unique to each test."""
 
 import asyncio
+import os
 import re
 import secrets
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -597,3 +599,30 @@ async def test_many_requests_on_one_connection_are_answered_in_order(system: Sys
             await reader.readexactly(int(re.findall(r"content-length: (\d+)", head)[0]))
     writer.close()
     assert statuses == [404 if path.endswith("claims") else 200 for path in paths]
+
+
+async def test_a_worker_that_is_told_to_stop_fails_nobody(system: System, client: Make, nonce: str) -> None:
+    packet = await send(client, "alice", nonce, total=10_000, shares=100)
+    path, over = f"/v1/packets/{packet['id']}/claims", asyncio.Event()
+
+    async def claim_again_and_again(owner: str) -> set[tuple[int, str]]:
+        caller, answers = client(owner), set()
+        while not over.is_set():
+            # A connection that is cut instead of closed raises here.
+            answer = await caller.post(path, json={})
+            answers.add((answer.status_code, answer.text))
+        return answers
+
+    claiming = [asyncio.create_task(claim_again_and_again(f"p{n}")) for n in range(20)]
+    for name in ("api-0", "api-1"):
+        before = system.pid_of(name)
+        os.kill(before, signal.SIGTERM)
+        async with asyncio.timeout(60):
+            while [child.state for child in system.state.children if child.name == name and child.pid != before] != [
+                "ready"
+            ]:
+                await asyncio.sleep(0.05)
+    over.set()
+    for answers in await asyncio.gather(*claiming):
+        assert {status for status, _ in answers} <= {200, 201}
+        assert len({text for _, text in answers}) == 1
