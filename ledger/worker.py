@@ -45,8 +45,9 @@ async def run_ledger(settings: Settings, stop: asyncio.Event) -> None:
         await producer.start()
         resources.push_async_callback(producer.stop)
 
-        housekeeping = Housekeeping(client, Opener(pool, client, producer))
-        resources.push_async_callback(housekeeping.aclose)
+        group = await resources.enter_async_context(asyncio.TaskGroup())
+        housekeeping = Housekeeping(group, client, Opener(pool, client, producer))
+        resources.callback(housekeeping.own, set())
         settler = Settler(pool, partial(shard_of, shards=deployment.shards))
         consumer = LedgerConsumer(settings, deployment.topic, settler, housekeeping.own)
         health = HealthApp(partial(_why_not_ready, housekeeping))

@@ -24,9 +24,10 @@ _UNAVAILABLE = (
 
 
 class Housekeeping:
-    """One task for each shard that is owned. Close it with `aclose`."""
+    """One task for each shard that is owned, in `group`: a bug in one ends the worker, which is then started anew."""
 
-    def __init__(self, client: ShardClient, opener: Opener) -> None:
+    def __init__(self, group: asyncio.TaskGroup, client: ShardClient, opener: Opener) -> None:
+        self._group = group
         self._client = client
         self._opener = opener
         self._tasks: dict[int, asyncio.Task[None]] = {}
@@ -39,7 +40,7 @@ class Housekeeping:
             self._open.discard(shard)
             metrics.SHARD_OPEN.remove(shard)
         for shard in shards - self._tasks.keys():
-            self._tasks[shard] = asyncio.create_task(self._keep(shard))
+            self._tasks[shard] = self._group.create_task(self._keep(shard))
             metrics.SHARD_OPEN.labels(shard).set(0)
 
     @property
@@ -50,12 +51,6 @@ class Housekeeping:
     def closed(self) -> set[int]:
         """Owned shards that were not open when last looked at."""
         return self.owned - self._open
-
-    async def aclose(self) -> None:
-        tasks = list(self._tasks.values())
-        self.own(set())
-        if tasks:
-            await asyncio.wait(tasks)
 
     async def _keep(self, shard: int) -> None:
         while True:
