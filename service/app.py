@@ -50,8 +50,8 @@ def describe(routes: Sequence[Router | HTTPRouteHandler]) -> bytes:
         use_handler_docstrings=True,
     )
     # An application of its own: the one that serves has none of the pages that come along with the document.
-    document = Litestar(routes, openapi_config=config, request_class=Call).openapi_schema.to_schema()
-    return msgspec.json.encode(document)
+    described = Litestar(routes, openapi_config=config, request_class=Call, logging_config=None)
+    return msgspec.json.encode(described.openapi_schema.to_schema())
 
 
 def _probes(why_not_ready: Callable[[], str]) -> list[HTTPRouteHandler]:

@@ -28,8 +28,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._in_headers = False
-        # Of headers that are complete, and of the one that is being read: the parser tells of it at its end only.
-        self._headers_bytes = 0
+        # What has come of headers that are not complete: the parser tells of a header at its end only.
         self._unfinished_bytes = 0
         self._headers_too_large = False
         self._reading: asyncio.TimerHandle | None = None
@@ -48,7 +47,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         self._unfinished_bytes += len(data)
         super().data_received(data)
-        if self._in_headers and self._headers_bytes + self._unfinished_bytes > HEADERS_MAX_BYTES:
+        if self._in_headers and self._unfinished_bytes > HEADERS_MAX_BYTES:
             self._headers_too_large = True
             self.send_400_response("")
         # Not between requests, where nothing has come yet: that is the keep-alive's time.
@@ -62,18 +61,13 @@ class LimitedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._in_headers = True
-        self._headers_bytes = 0
         self._unfinished_bytes = 0
 
-    def on_url(self, url: bytes) -> None:
-        self._count(len(url))
-        super().on_url(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._count(len(name) + len(value) + _HEADER_BYTES)
-        super().on_header(name, value)
-
     def on_headers_complete(self) -> None:
+        size = len(self.url) + sum([len(name) + len(value) + _HEADER_BYTES for name, value in self.headers])
+        if size > HEADERS_MAX_BYTES:
+            self._headers_too_large = True
+            raise httptools.HttpParserError("headers too large")
         self._in_headers = False
         super().on_headers_complete()
 
@@ -99,13 +93,6 @@ class LimitedProtocol(HttpToolsProtocol):
             self.loop.call_later(_FIRST_REQUEST_S, super().shutdown)
         else:
             super().shutdown()
-
-    def _count(self, size: int) -> None:
-        self._headers_bytes += size
-        self._unfinished_bytes = 0
-        if self._headers_bytes > HEADERS_MAX_BYTES:
-            self._headers_too_large = True
-            raise httptools.HttpParserError("headers too large")
 
     def _refuse_late(self) -> None:
         self._reading = None
