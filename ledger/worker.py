@@ -24,6 +24,9 @@ from redpacket.shard.client import ShardClient
 logger = logging.getLogger(__name__)
 
 _CONNECTIONS_MAX = 8
+# Every look-up of a settlement is by key. Left to itself the planner keeps the plan that was right when the tables were
+# empty, and reads all accounts for each transaction.
+_ALWAYS_BY_KEY = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off", "jit": "off"}
 
 
 async def run_ledger(settings: Settings, stop: asyncio.Event) -> None:
@@ -36,7 +39,12 @@ async def run_ledger(settings: Settings, stop: asyncio.Event) -> None:
 
         timeout_s = settings.postgres_timeout_ms / 1000
         pool = await asyncpg.create_pool(
-            settings.postgres_url, min_size=0, max_size=_CONNECTIONS_MAX, timeout=timeout_s, command_timeout=timeout_s
+            settings.postgres_url,
+            min_size=0,
+            max_size=_CONNECTIONS_MAX,
+            timeout=timeout_s,
+            command_timeout=timeout_s,
+            server_settings=_ALWAYS_BY_KEY,
         )
         resources.callback(pool.terminate)
         client = ShardClient(settings)

@@ -83,6 +83,7 @@ CREATE TABLE packet (
     state text NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'sold_out', 'closed', 'expired')),
     claimed_shares integer NOT NULL DEFAULT 0,
     claimed_minor bigint NOT NULL DEFAULT 0,
+    last_sequence integer NOT NULL DEFAULT 0,
     refunded_minor bigint NOT NULL DEFAULT 0,
     PRIMARY KEY (day, id),
     CHECK (claimed_shares BETWEEN 0 AND shares),
@@ -90,6 +91,7 @@ CREATE TABLE packet (
     CHECK ((state = 'open') = (claimed_minor + refunded_minor < total_minor)),
     CHECK ((state = 'sold_out') = (claimed_shares = shares))
 ) PARTITION BY RANGE (day);
+COMMENT ON COLUMN packet.last_sequence IS 'The highest sequence of a settled claim: one above it is not in the ledger yet.';
 CREATE INDEX ON packet (shard, expires_at) WHERE state = 'open';
 
 CREATE TABLE claim (

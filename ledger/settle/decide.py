@@ -164,20 +164,32 @@ def _claim_share(settlement: Settlement, place: _Place, event: ShareClaimed) -> 
         if held != claim or held_by_owner != claim:
             raise ContradictionError(f"the ledger holds {held or held_by_owner}")
         return False
-    split = packet.terms.split
-    if packet.claimed_minor + packet.refunded_minor + event.amount_minor > split.total_minor:
-        raise ContradictionError(f"{event.amount_minor} is more than what is left of packet {event.packet}")
-    if not 1 <= event.share <= split.shares:
-        raise ContradictionError(f"packet {event.packet} has {split.shares} shares")
+    _check_share(packet, event)
     settlement.state.claims_by_share[event.packet, event.share] = claim
     settlement.state.claims_by_owner[event.packet, event.owner] = claim
     settlement.claims.append(claim)
     packet.claimed_minor += event.amount_minor
     packet.claimed_shares += 1
+    packet.last_sequence = max(packet.last_sequence, event.sequence)
     settlement.packets[event.packet] = packet
     escrow, wallet = _escrow(settlement, packet.terms.owner), _wallet(settlement, event.owner)
     _post(settlement, place, "claim", event.packet, escrow, wallet, event.amount_minor)
     return True
+
+
+def _check_share(packet: PacketRow, event: ShareClaimed) -> None:
+    """Raises ContradictionError unless the split can have such a share, and what is left the shares that are left."""
+    split = packet.terms.split
+    if not 1 <= event.share <= split.shares:
+        raise ContradictionError(f"packet {event.packet} has {split.shares} shares")
+    if packet.refunded_minor:
+        raise ContradictionError(f"what was left of packet {event.packet} has gone back")
+    left_minor = split.total_minor - packet.claimed_minor - event.amount_minor
+    shares_left = split.shares - packet.claimed_shares - 1
+    if not split.min_minor <= event.amount_minor <= split.cap_minor or not (
+        shares_left * split.min_minor <= left_minor <= shares_left * split.cap_minor
+    ):
+        raise ContradictionError(f"{event.amount_minor} is not what the split of packet {event.packet} has left")
 
 
 def _top_up_wallet(settlement: Settlement, place: _Place, event: WalletToppedUp) -> bool:

@@ -17,14 +17,14 @@ UPDATE shard SET epoch_fenced = $2, chain = $3 WHERE shard = $1
 SELECT identity, id, at, terms FROM operation WHERE identity = ANY($1)
 
 -- name: held_packets
-SELECT k.id, o.terms, p.commitment, p.opened_at, p.claimed_shares, p.claimed_minor, p.refunded_minor
+SELECT k.id, o.terms, p.commitment, p.opened_at, p.claimed_shares, p.claimed_minor, p.last_sequence,
+    p.refunded_minor
 FROM unnest($1::date[], $2::text[], $3::bytea[]) AS k (day, id, identity)
 JOIN LATERAL (SELECT * FROM packet WHERE packet.day = k.day AND packet.id = k.id OFFSET 0) p ON true
 JOIN LATERAL (SELECT terms FROM operation WHERE operation.identity = k.identity OFFSET 0) o ON true
 
 -- name: held_claims
--- Claims that stand where these want to go, by share or by owner. OFFSET 0 keeps the planner to one index look-up each,
--- whatever its statistics say of a table that was empty a minute ago.
+-- Claims that stand where these want to go, by share or by owner.
 SELECT c.packet, c.share, c.owner, c.sequence, c.amount_minor, c.claimed_at
 FROM unnest($1::date[], $2::text[], $3::integer[], $4::text[]) AS k (day, packet, share, owner)
 JOIN LATERAL (
@@ -58,7 +58,8 @@ FROM locked WHERE a.id = locked.id
 RETURNING a.id, a.shard, a.owner, a.kind, a.debits_minor, a.credits_minor, a.version
 
 -- name: move_packets
-UPDATE packet SET claimed_shares = moved.claimed_shares, claimed_minor = moved.claimed_minor, state = moved.state
-FROM unnest($1::date[], $2::text[], $3::integer[], $4::bigint[], $5::text[])
-    AS moved (day, id, claimed_shares, claimed_minor, state)
+UPDATE packet SET claimed_shares = moved.claimed_shares, claimed_minor = moved.claimed_minor,
+    last_sequence = moved.last_sequence, state = moved.state
+FROM unnest($1::date[], $2::text[], $3::integer[], $4::bigint[], $5::integer[], $6::text[])
+    AS moved (day, id, claimed_shares, claimed_minor, last_sequence, state)
 WHERE packet.day = moved.day AND packet.id = moved.id

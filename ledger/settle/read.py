@@ -16,9 +16,12 @@ _decode_packet_terms = msgpack.Decoder(PacketTerms).decode
 
 
 async def read_state(
-    connection: asyncpg.pool.PoolConnectionProxy, epoch_fenced: int, records: Iterable[Record]
+    connection: asyncpg.pool.PoolConnectionProxy, epoch_fenced: int, records: Iterable[Record], every_claim: bool
 ) -> LedgerState:
-    """What the ledger holds of the operations, packets and claims in `records`."""
+    """What the ledger holds of the operations, packets and claims in `records`.
+
+    A claim is looked up only where its sequence says that it may be there already, unless `every_claim`: most are new.
+    """
     state = LedgerState(epoch_fenced)
     events = [event for record in records if isinstance(record, Batch) for event in record.events]
     claims = [event for event in events if isinstance(event, ShareClaimed)]
@@ -30,7 +33,7 @@ async def read_state(
         await _read_operations(connection, state, ids)
     if packets:
         await _read_packets(connection, state, packets)
-        await _read_claims(connection, state, [claim for claim in claims if claim.packet in state.packets])
+        await _read_claims(connection, state, [claim for claim in claims if _may_be_held(state, claim, every_claim)])
     return state
 
 
@@ -57,13 +60,21 @@ async def _read_packets(
             unix_ms(row["opened_at"]),
             row["claimed_shares"],
             row["claimed_minor"],
+            row["last_sequence"],
             row["refunded_minor"],
         )
+
+
+def _may_be_held(state: LedgerState, claim: ShareClaimed, every_claim: bool) -> bool:
+    packet = state.packets.get(claim.packet)
+    return packet is not None and (every_claim or claim.sequence <= packet.last_sequence)
 
 
 async def _read_claims(
     connection: asyncpg.pool.PoolConnectionProxy, state: LedgerState, claims: list[ShareClaimed]
 ) -> None:
+    if not claims:
+        return
     days = [date_of(claim.packet) for claim in claims]
     packets, shares = [claim.packet for claim in claims], [claim.share for claim in claims]
     owners = [claim.owner for claim in claims]

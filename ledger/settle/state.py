@@ -41,6 +41,7 @@ class PacketRow(Struct):
     at_ms: int
     claimed_shares: int = 0
     claimed_minor: int = 0
+    last_sequence: int = 0
     refunded_minor: int = 0
 
 

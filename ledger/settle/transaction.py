@@ -54,12 +54,24 @@ class Settler:
         none: a COMMIT that was cut is resolved by reading the position.
         """
         await self._ensure_days(records)
+        try:
+            return await self._settle(shard, records, from_offset, every_claim=False)
+        except asyncpg.IntegrityConstraintViolationError:
+            # Something stands where a claim wants to go, under another sequence: a contradiction, to be found and set
+            # aside by looking at every claim. Nothing was written.
+            return await self._settle(shard, records, from_offset, every_claim=True)
+
+    async def _settle(
+        self, shard: int, records: Sequence[LogRecord], from_offset: int, *, every_claim: bool
+    ) -> Settled:
         next_offset = records[-1].kafka_offset + 1
         async with self._pool.acquire() as connection, connection.transaction():
             held = await connection.fetchrow(QUERIES["advance"], shard, from_offset, next_offset)
             if held is None:
                 raise PositionLostError(f"shard {shard} is no longer at offset {from_offset}")
-            state = await read_state(connection, held["epoch_fenced"], [logged.record for logged in records])
+            state = await read_state(
+                connection, held["epoch_fenced"], [logged.record for logged in records], every_claim
+            )
             settlement = Settlement(shard, self._shard_of, state)
             for logged in records:
                 settle_record(settlement, logged.kafka_offset, logged.record)

@@ -75,6 +75,7 @@ async def _write_packets(connection: asyncpg.pool.PoolConnectionProxy, settlemen
             [packet.id for packet in moved],
             [packet.claimed_shares for packet in moved],
             [packet.claimed_minor for packet in moved],
+            [packet.last_sequence for packet in moved],
             [_state_of(packet) for packet in moved],
         )
 
@@ -97,6 +98,7 @@ _PACKET_COLUMNS = (
     "state",
     "claimed_shares",
     "claimed_minor",
+    "last_sequence",
 )
 
 
@@ -120,6 +122,7 @@ def _packet_record(shard: int, packet: PacketRow) -> tuple[object, ...]:
         _state_of(packet),
         packet.claimed_shares,
         packet.claimed_minor,
+        packet.last_sequence,
     )
 
 

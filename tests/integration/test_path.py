@@ -245,6 +245,19 @@ async def test_an_event_that_contradicts_the_ledger_is_set_aside_and_moves_nothi
         assert [row["item"] for row in await deployment.rows("SELECT item FROM dead_letter ORDER BY item")] == [0, 1, 2]
 
 
+async def test_a_second_share_for_one_person_under_a_new_sequence_is_set_aside(deployment: Deployment) -> None:
+    async with deployment.ledger(), deployment.worker() as worker:
+        packet = await deployment.sent(worker, "alice", 1_000, 3)
+        claim = claimed(await worker.path.claim_share(packet, "bob"))
+        await deployment.settled(worker)
+        # Above every sequence settled so far, so that it is not even looked for before it is found to stand there.
+        forged = ShareClaimed(str(packet), "bob", 2, 1, 9), ShareClaimed(str(packet), "carol", 3, 1, 10)
+        await worker.producer.append(packet.shard, Batch(1, 97, claim.at_ms, forged))
+        await deployment.settled(worker)
+        assert [row["item"] for row in await deployment.rows("SELECT item FROM dead_letter")] == [0]
+        assert await _wallet(deployment, "carol") == 1
+
+
 async def test_an_unknown_packet_is_not_found_only_by_proof(deployment: Deployment) -> None:
     async with deployment.ledger(), deployment.worker() as worker:
         packet = await deployment.sent(worker, "alice", 1_000, 3)

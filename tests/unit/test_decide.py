@@ -78,6 +78,7 @@ def test_items_of_a_lower_epoch_are_ignored_from_the_highest_fence_on() -> None:
         replace(BOB, share=3),  # a second share for bob
         replace(BOB, owner="mallory"),  # bob's share for another
         ShareClaimed(PACKET, "carol", 2, 71, 2),  # more than is left
+        ShareClaimed(PACKET, "carol", 2, 70, 2),  # nothing for the share that is left
         ShareClaimed(PACKET, "carol", 4, 1, 2),  # no such share
         ShareClaimed(str(OperationId(SHARD, 20_000, "d" * 32)), "bob", 1, 30, 1),  # no such packet
         replace(OPENED, terms=replace(TERMS, greeting="changed")),
