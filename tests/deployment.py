@@ -5,7 +5,7 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from itertools import count
+from itertools import cycle
 from pathlib import Path
 
 import asyncpg
@@ -35,7 +35,8 @@ from redpacket.stack.local import LocalServers
 
 LONG_S = 60.0
 
-_redis_databases = count(1)
+# Redis has 16; who takes one empties it.
+_redis_databases = cycle(range(1, 16))
 
 
 @dataclass
@@ -170,7 +171,9 @@ async def installed(servers: LocalServers, keys_dir: Path, shards: int = 4) -> A
         shards=shards,
     )
     deployment = await install(settings, lambda _: None)
-    yield Deployment(settings, servers, deployment.topic, read_keys(settings))
+    made = Deployment(settings, servers, deployment.topic, read_keys(settings))
+    await made.flush_redis()
+    yield made
 
 
 def found(answer: Answer) -> OperationFound:

@@ -63,3 +63,6 @@ UPDATE packet SET claimed_shares = moved.claimed_shares, claimed_minor = moved.c
 FROM unnest($1::date[], $2::text[], $3::integer[], $4::bigint[], $5::integer[], $6::text[])
     AS moved (day, id, claimed_shares, claimed_minor, last_sequence, state)
 WHERE packet.day = moved.day AND packet.id = moved.id
+
+-- name: set_aside
+INSERT INTO dead_letter (shard, kafka_offset, item, reason, event) VALUES ($1, $2, $3, $4, $5)

@@ -1,0 +1,78 @@
+"""A settlement as rows of the ledger's tables: pure functions, each row in the order of its columns."""
+
+from collections.abc import Iterable
+
+from msgspec import msgpack
+
+from ledger.settle.balances import Balance
+from ledger.settle.decide import Posting
+from ledger.settle.state import ClaimRow, OperationRow, PacketRow
+from redpacket.events import PacketTerms
+from redpacket.ids import date_of, utc
+
+Row = tuple[object, ...]
+
+_encode = msgpack.Encoder().encode
+
+OPERATION = ("identity", "id", "shard", "day", "kind", "at", "terms")
+
+
+def operation_row(shard: int, operation: OperationRow) -> Row:
+    kind = "packet" if isinstance(operation.terms, PacketTerms) else "topup"
+    identity, day = bytes.fromhex(operation.identity), date_of(operation.id)
+    return identity, operation.id, shard, day, kind, utc(operation.at_ms), _encode(operation.terms)
+
+
+PACKET = (
+    *("day", "id", "shard", "owner", "kind", "total_minor", "shares", "cap_minor", "min_minor"),
+    *("currency", "greeting", "commitment", "opened_at", "expires_at"),
+    *("state", "claimed_shares", "claimed_minor", "last_sequence"),
+)
+
+
+def packet_row(shard: int, packet: PacketRow) -> Row:
+    terms, split = packet.terms, packet.terms.split
+    return (
+        *(date_of(packet.id), packet.id, shard, terms.owner),
+        *(split.kind, split.total_minor, split.shares, split.cap_minor, split.min_minor),
+        *(terms.currency, terms.greeting, packet.commitment),
+        *(utc(packet.at_ms), utc(packet.at_ms + terms.expires_in_s * 1000)),
+        *(state_of(packet), packet.claimed_shares, packet.claimed_minor, packet.last_sequence),
+    )
+
+
+def state_of(packet: PacketRow) -> str:
+    return "sold_out" if packet.claimed_shares == packet.terms.split.shares else "open"
+
+
+CLAIM = ("day", "packet", "share", "owner", "sequence", "amount_minor", "claimed_at")
+
+
+def claim_row(claim: ClaimRow) -> Row:
+    day, at = date_of(claim.packet), utc(claim.at_ms)
+    return day, claim.packet, claim.share, claim.owner, claim.sequence, claim.amount_minor, at
+
+
+POSTING = (
+    *("day", "shard", "kafka_offset", "item", "kind", "operation", "amount_minor", "at"),
+    *("debit_account", "debit_version", "debit_balance_minor"),
+    *("credit_account", "credit_version", "credit_balance_minor"),
+)
+
+
+def posting_row(shard: int, posting: Posting, debit: Balance, credit: Balance) -> Row:
+    """`debit` and `credit` as they are after it."""
+    return (
+        *(date_of(posting.operation), shard, posting.kafka_offset, posting.item, posting.kind, posting.operation),
+        *(posting.amount_minor, utc(posting.at_ms)),
+        *(debit.id, debit.version, debit.balance_minor),
+        *(credit.id, credit.version, credit.balance_minor),
+    )
+
+
+def moved_packets(packets: Iterable[PacketRow]) -> tuple[list[object], ...]:
+    """What claims have changed, as columns for `move_packets`."""
+    rows = [
+        (date_of(it.id), it.id, it.claimed_shares, it.claimed_minor, it.last_sequence, state_of(it)) for it in packets
+    ]
+    return tuple(list(column) for column in zip(*rows, strict=True))
