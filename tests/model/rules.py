@@ -1,0 +1,49 @@
+"""The rules of the protocol. Each is a switch in the models: taken away, a model finds what it was for."""
+
+from enum import Enum
+
+
+class Rule(Enum):
+    """Named by what is done."""
+
+    FENCE_FIRST = 1
+    RUN_ID = 2
+    REPLID = 3
+    ERROR_CLOSES = 4
+    EPOCH_IN_KEYS = 5
+    CLOSE_BEFORE_FENCE = 6
+    BLESS_THIS_EPOCH = 7
+    BLESS_ONCE = 8
+    ONE_PASS = 9
+    FENCE_RAISED = 10
+    LAST_TAKEN = 11
+    FLOOR_AT_BLESS = 12
+    LOWER_EPOCHS_IGNORED = 13
+    HIGHEST_FENCE = 14
+    CONFIRM_AFTER_ACK = 15
+    CONFIRM_UNDER_ITS_EPOCH = 16
+    PUBLISH_UNDER_ITS_EPOCH = 17
+    ENTRY_THERE_IS_NO_200 = 18
+    WHOLE_ENTRY = 19
+    REPEATS_BEFORE_STATE = 20
+    SEND_CONFIRMED_FIRST = 21
+    BUSY = 22
+    LOAD_ABOVE_FLOOR = 23
+    LOAD_NEVER_OVER = 24
+    LOAD_WHOLE = 25
+    EVICT_EQUAL = 26
+    EVICT_RAISES_FLOOR = 27
+    MEMORY_WHEN_CONFIRMED = 28
+    MEMORY_NOT_FOR_WINNERS = 29
+    PROOF_OF_ABSENCE = 30
+    NOT_FOUND_PROVED = 31
+    READING_OF_ALL = 32
+    READING_RIDES = 33
+    RESERVED_IS_REDISES = 34
+    REFUND_WHEN_DRAINED = 35
+    CLOSED_STAYS_CLOSED = 36
+    OFFSET_MOVES_ONCE = 37
+    ROWS_ONCE = 38
+    EVICT_CONFIRMED = 39
+    CLOSE_UPWARDS = 40
+    CREDITED_GROWS = 41
