@@ -4,25 +4,29 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
-import msgspec
+import asyncpg
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 
+from ledger.records import chunks, count_settled, decode
 from ledger.settle.transaction import LogRecord, PositionLostError, Settler
 from ledger.watch import ProgressWatch
 from redpacket.books.database import POSTGRES_FAILURES
-from redpacket.log.record import decode_record
 from redpacket.ops import metrics
 from redpacket.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-# Records of all partitions in one poll: each may hold some hundred events, all settled in one transaction per shard.
 _POLL_RECORDS = 200
 _POLL_MS = 200
 _AGAIN_S = 0.5
+# Events of one shard in one transaction: some tenths of a second. Fewer after one that did not end in time.
+_EVENTS_MAX = 5_000
 _SETTLE_TIMEOUT_S = 30.0
 _SESSION_MS = 6_000
+# How long a topic or a broker that the first look did not see may stay unseen.
+_METADATA_MAX_AGE_MS = 5_000
 _STOP_TIMEOUT_S = 2.0
 
 
@@ -30,18 +34,30 @@ class LogGapError(Exception):
     """Records are missing between what is settled and what the log has. Never skipped: a person must decide."""
 
 
-class LedgerConsumer(ConsumerRebalanceListener):
-    """Settles the shards that Kafka's group protocol gives to this worker; `owned` changes as it does."""
+@dataclass(slots=True, eq=False)
+class _Owned:
+    """One assignment of a shard to this worker. A rebalance makes a new one: what is still done for the old is void.
 
-    def __init__(self, settings: Settings, topic: str, settler: Settler, owned: Callable[[set[int]], None]) -> None:
+    `position`: where it is settled; None, and the partition paused, until that is read from Postgres. `held`: a record
+    stands there that a person must decide about.
+    """
+
+    shard: int
+    position: int | None = None
+    held: bool = False
+    events_max: int = _EVENTS_MAX
+
+
+class LedgerConsumer(ConsumerRebalanceListener):
+    """Settles the shards that Kafka's group protocol gives to this worker; `tell_owned` is told when they change."""
+
+    def __init__(
+        self, settings: Settings, topic: str, settler: Settler, tell_owned: Callable[[set[int]], None]
+    ) -> None:
         self._topic = topic
         self._settler = settler
-        self._owned = owned
-        # Where each owned shard is; one that is absent is looked up in Postgres before it is read on.
-        self._positions: dict[int, int] = {}
-        self._unpositioned: set[int] = set()
-        # Shards with a record that cannot be decoded: not read on until a person has decided.
-        self._poisoned: set[int] = set()
+        self._tell_owned = tell_owned
+        self._shards: dict[int, _Owned] = {}
         self._consumer = AIOKafkaConsumer(
             bootstrap_servers=settings.kafka_bootstrap,
             group_id=f"{topic}.ledger",
@@ -51,25 +67,28 @@ class LedgerConsumer(ConsumerRebalanceListener):
             session_timeout_ms=_SESSION_MS,
             heartbeat_interval_ms=_SESSION_MS // 6,
             request_timeout_ms=max(settings.kafka_timeout_ms, _SESSION_MS),
+            metadata_max_age_ms=_METADATA_MAX_AGE_MS,
         )
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop`. Raises LogGapError, ConsumerStuckError or KafkaError: then start anew."""
         watch = ProgressWatch(self._consumer, self._topic)
-        await self._consumer.start()
         try:
+            await self._consumer.start()
             self._consumer.subscribe([self._topic], listener=self)
             while not stop.is_set():
-                await self._seek_unpositioned()
+                await self._find_positions()
                 polled = await self._consumer.getmany(timeout_ms=_POLL_MS, max_records=_POLL_RECORDS)
-                await asyncio.gather(
-                    *(self._settle(partition.partition, records) for partition, records in polled.items())
-                )
-                await watch.look({s: at for s, at in self._positions.items() if s not in self._unpositioned})
+                async with asyncio.TaskGroup() as group:
+                    for partition, records in polled.items():
+                        if owned := self._shards.get(partition.partition):
+                            group.create_task(self._settle(owned, records))
+                await watch.look({it.shard: it.position for it in self._shards.values() if it.position is not None})
         finally:
             await self._stop()
 
     async def _stop(self) -> None:
+        # Bounded: it talks to a broker that may be away. What it leaves behind ends with the session.
         try:
             async with asyncio.timeout(_STOP_TIMEOUT_S):
                 await self._consumer.stop()
@@ -78,84 +97,79 @@ class LedgerConsumer(ConsumerRebalanceListener):
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         for partition in revoked:
-            self._positions.pop(partition.partition, None)
-            self._unpositioned.discard(partition.partition)
-        self._owned(set(self._positions))
+            self._shards.pop(partition.partition, None)
+        self._tell_owned(set(self._shards))
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        shards = {partition.partition for partition in assigned}
-        self._unpositioned |= shards
-        # Held until their offset is read from Postgres: Kafka's own committed offsets are never used.
-        for shard in shards:
-            self._consumer.seek(TopicPartition(self._topic, shard), 0)
-            self._consumer.pause(TopicPartition(self._topic, shard))
-        self._owned(shards)
+        for partition in assigned:
+            self._shards[partition.partition] = _Owned(partition.partition)
+            # Paused until its offset is read from Postgres: Kafka's own committed offsets are never used.
+            self._consumer.seek(partition, 0)
+            self._consumer.pause(partition)
+        self._tell_owned(set(self._shards))
 
-    async def _seek_unpositioned(self) -> None:
-        for shard in sorted(self._unpositioned - self._poisoned):
+    async def _find_positions(self) -> None:
+        for owned in list(self._shards.values()):
+            if owned.position is not None or owned.held:
+                continue
             try:
-                next_offset, _ = await self._settler.position(shard)
+                next_offset, _ = await self._settler.position(owned.shard)
             except POSTGRES_FAILURES as error:
-                logger.warning("shard %d: its position cannot be read: %r", shard, error)
+                logger.warning("shard %d: its position cannot be read: %r", owned.shard, error)
                 await asyncio.sleep(_AGAIN_S)
                 return
-            partition = TopicPartition(self._topic, shard)
-            if partition not in self._consumer.assignment():
-                continue
-            self._positions[shard] = next_offset
-            self._unpositioned.discard(shard)
-            self._consumer.seek(partition, next_offset)
-            self._consumer.resume(partition)
+            if self._shards.get(owned.shard) is owned:
+                owned.position = next_offset
+                self._consumer.seek(TopicPartition(self._topic, owned.shard), next_offset)
+                self._consumer.resume(TopicPartition(self._topic, owned.shard))
 
-    async def _settle(self, shard: int, records: Sequence[ConsumerRecord[bytes, bytes]]) -> None:
-        position = self._positions.get(shard)
-        if position is None or shard in self._unpositioned:
+    async def _settle(self, owned: _Owned, records: Sequence[ConsumerRecord[bytes, bytes]]) -> None:
+        if owned.position is None:
             return
-        records = [record for record in records if record.offset >= position]
-        if records and records[0].offset != position:
-            raise LogGapError(f"shard {shard} is settled up to {position}, the log goes on at {records[0].offset}")
-        logged = self._decode(shard, records)
-        if not logged:
-            return
+        wanted = [record for record in records if record.offset >= owned.position]
+        if wanted and wanted[0].offset != owned.position:
+            raise LogGapError(
+                f"shard {owned.shard} is settled up to {owned.position}, the log goes on at {wanted[0].offset}"
+            )
+        logged, undecodable = decode(wanted)
+        for chunk in chunks(logged, owned.events_max):
+            if self._shards.get(owned.shard) is not owned or not await self._settle_chunk(owned, chunk):
+                return
+        if undecodable is not None:
+            self._hold_for_a_person(owned, f"offset {undecodable} cannot be decoded")
+
+    async def _settle_chunk(self, owned: _Owned, chunk: Sequence[LogRecord]) -> bool:
+        """False where it was not settled, or is not known to be; then the position is looked up again."""
+        assert owned.position is not None
         began = time.perf_counter()
         try:
             async with asyncio.timeout(_SETTLE_TIMEOUT_S):
-                settled = await self._settler.settle(shard, logged, position)
+                settled = await self._settler.settle(owned.shard, chunk, owned.position)
+        except (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError) as error:
+            # Postgres will say the same of it for ever.
+            self._hold_for_a_person(owned, f"records from {owned.position} on are refused by Postgres: {error!r}")
+            return False
         except (PositionLostError, *POSTGRES_FAILURES) as error:
             # Done or not done: the position in Postgres tells. Read on from there.
-            logger.warning("shard %d: settling from %d: %r", shard, position, error)
-            self._hold(shard)
+            logger.warning("shard %d: settling from %d: %r", owned.shard, owned.position, error)
+            if isinstance(error, TimeoutError):
+                owned.events_max = max(1, owned.events_max // 4)
+            self._pause(owned)
             await asyncio.sleep(_AGAIN_S)
-            return
+            return False
+        owned.position = settled.next_offset
+        owned.events_max = min(_EVENTS_MAX, owned.events_max * 2)
         metrics.SETTLE_SECONDS.observe(time.perf_counter() - began)
-        self._positions[shard] = settled.next_offset
-        metrics.SHARD_NEXT_OFFSET.labels(shard).set(settled.next_offset)
-        for record in settled.settlement.records:
-            metrics.SETTLED_EVENTS.labels("applied").inc(record.applied)
-            metrics.SETTLED_EVENTS.labels("repeated").inc(record.repeated)
-            metrics.SETTLED_EVENTS.labels("ignored").inc(record.ignored)
-        for letter in settled.settlement.dead_letters:
-            metrics.DEAD_LETTERS.inc()
-            logger.error(
-                "shard %d offset %d item %d set aside: %s", shard, letter.kafka_offset, letter.item, letter.reason
-            )
+        count_settled(owned.shard, settled)
+        return True
 
-    def _decode(self, shard: int, records: Sequence[ConsumerRecord[bytes, bytes]]) -> list[LogRecord]:
-        """The records up to the first that cannot be decoded; from there on the shard is held."""
-        logged: list[LogRecord] = []
-        for record in records:
-            raw = record.value or b""
-            try:
-                logged.append(LogRecord(record.offset, raw, decode_record(raw)))
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-                logger.error("shard %d offset %d cannot be decoded, the shard is held: %r", shard, record.offset, error)
-                self._poisoned.add(shard)
-                self._hold(shard)
-                break
-        return logged
+    def _hold_for_a_person(self, owned: _Owned, why: str) -> None:
+        logger.error("shard %d is held until a person decides: %s", owned.shard, why)
+        owned.held = True
+        metrics.SHARD_HELD.labels(owned.shard).set(1)
+        self._pause(owned)
 
-    def _hold(self, shard: int) -> None:
-        partition = TopicPartition(self._topic, shard)
-        if partition in self._consumer.assignment():
-            self._unpositioned.add(shard)
-            self._consumer.pause(partition)
+    def _pause(self, owned: _Owned) -> None:
+        owned.position = None
+        if self._shards.get(owned.shard) is owned:
+            self._consumer.pause(TopicPartition(self._topic, owned.shard))

@@ -30,16 +30,20 @@ class ProgressWatch:
     def __init__(self, consumer: AIOKafkaConsumer, topic: str) -> None:
         self._consumer = consumer
         self._topic = topic
-        self._look_at_s = 0.0
+        self._looked_at_s = 0.0
         # By shard: the position that was behind, and since when.
         self._behind: dict[int, tuple[int, float]] = {}
 
     async def look(self, positions: Mapping[int, int]) -> None:
         """Now and then; `positions` are of the shards that are being read. Raises ConsumerStuckError."""
         now_s = asyncio.get_running_loop().time()
-        if now_s < self._look_at_s or not positions:
+        since_s = now_s - self._looked_at_s
+        if since_s < _LOOK_AGAIN_S or not positions:
             return
-        self._look_at_s = now_s + _LOOK_AGAIN_S
+        if since_s > 2 * _LOOK_AGAIN_S:
+            # This process did not look: it was stopped, or waited for Postgres. Nothing follows from old readings.
+            self._behind.clear()
+        self._looked_at_s = now_s
         try:
             async with asyncio.timeout(_CALL_TIMEOUT_S):
                 ends = await self._consumer.end_offsets([TopicPartition(self._topic, shard) for shard in positions])

@@ -8,6 +8,7 @@ from functools import partial
 import asyncpg
 
 from ledger.consume import LedgerConsumer
+from ledger.owner.days import keep_days_ahead
 from ledger.owner.housekeeping import Housekeeping
 from ledger.owner.open import Opener
 from ledger.settle.transaction import Settler
@@ -27,10 +28,24 @@ _CONNECTIONS_MAX = 8
 # Every look-up of a settlement is by key. Left to itself the planner keeps the plan that was right when the tables were
 # empty, and reads all accounts for each transaction.
 _ALWAYS_BY_KEY = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off", "jit": "off"}
+# A worker that is stopped or cut off in the middle of a transaction must not hold its shards' rows against the next
+# owner: Postgres ends its session.
+_NEVER_HOLD = {"idle_in_transaction_session_timeout": "5000", "tcp_user_timeout": "5000", "tcp_keepalives_idle": "5"}
 
 
 async def run_ledger(settings: Settings, stop: asyncio.Event) -> None:
     """Settles and opens until `stop`. Raises DeploymentError, SettingsError, or what the parts raise."""
+    try:
+        await _run(settings, stop)
+    except BaseExceptionGroup as group:
+        # The tasks run in groups; what ended them is one of these, and the first tells the person.
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        raise error from group
+
+
+async def _run(settings: Settings, stop: asyncio.Event) -> None:
     async with AsyncExitStack() as resources:
         books = Books(settings)
         await books.start()
@@ -44,7 +59,7 @@ async def run_ledger(settings: Settings, stop: asyncio.Event) -> None:
             max_size=_CONNECTIONS_MAX,
             timeout=timeout_s,
             command_timeout=timeout_s,
-            server_settings=_ALWAYS_BY_KEY,
+            server_settings=_ALWAYS_BY_KEY | _NEVER_HOLD,
         )
         resources.callback(pool.terminate)
         client = ShardClient(settings)
@@ -57,6 +72,7 @@ async def run_ledger(settings: Settings, stop: asyncio.Event) -> None:
         housekeeping = Housekeeping(group, client, Opener(pool, client, producer))
         resources.callback(housekeeping.own, set())
         settler = Settler(pool, partial(shard_of, shards=deployment.shards))
+        resources.callback(group.create_task(keep_days_ahead(settler)).cancel)
         consumer = LedgerConsumer(settings, deployment.topic, settler, housekeeping.own)
         health = HealthApp(partial(_why_not_ready, housekeeping))
         await resources.enter_async_context(serving(health, listen(settings.ops_port)))

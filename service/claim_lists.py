@@ -3,7 +3,7 @@
 import asyncio
 from collections import OrderedDict
 
-from redpacket import packets
+from redpacket import operations
 from redpacket.books.database import Books, BooksUnavailableError
 from redpacket.commit.amounts import Amounts
 from redpacket.ids import OperationId
@@ -64,16 +64,15 @@ class ClaimLists:
         async with asyncio.timeout(self._timeout_s):
             held = await self._reader.packet(id)
             found = await self._reader.claim(id, owner)
-            amounts = await self._amounts.of_packet(packet, held.head.terms.split)
-        if held.head.send_entry or found.entry:
-            return 202, Pending(packet=packet)
-        if not found.claims:
-            raise ProblemError(Code.NOT_CLAIMED, "The caller has no share of this packet.")
-        (claim,) = found.claims
-        amount = amounts[claim.share - 1]
+            if held.head.send_entry or found.entry:
+                return 202, Pending(packet=packet)
+            if not found.claims:
+                raise ProblemError(Code.NOT_CLAIMED, "The caller has no share of this packet.")
+            (claim,) = found.claims
+            amount = (await self._amounts.of_packet(packet, held.head.terms.split))[claim.share - 1]
         return 200, Claim(packet, claim.share, amount, held.head.terms.currency, time_of(claim.at_ms))
 
-    async def _settled(self, id: OperationId, claims: tuple[packets.Claim, ...]) -> set[int]:
+    async def _settled(self, id: OperationId, claims: tuple[operations.Claim, ...]) -> set[int]:
         if not claims:
             return set()
         try:
@@ -95,8 +94,8 @@ class ClaimLists:
                 self._best.popitem(last=False)
         return self._best[packet]
 
-    async def _all_claims(self, id: OperationId) -> list[packets.Claim]:
-        claims: list[packets.Claim] = []
+    async def _all_claims(self, id: OperationId) -> list[operations.Claim]:
+        claims: list[operations.Claim] = []
         after = 0
         while True:
             page = await self._reader.claims(id, after, _PAGE)

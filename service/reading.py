@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from redpacket.commit.load import Loaded, Loader
+from redpacket.commit import load
 from redpacket.ids import OperationId, parse_id
 from redpacket.shard.client import ShardClient
 from redpacket.shard.read import Absent, ClaimAnswer, ClaimPage, HeldPacket, read_claim, read_claims, read_packet
@@ -21,7 +21,7 @@ class PacketReader:
     They raise ProblemError `not_found`, and as Loader and ShardClient do.
     """
 
-    def __init__(self, client: ShardClient, loader: Loader) -> None:
+    def __init__(self, client: ShardClient, loader: load.Loader) -> None:
         self._client = client
         self._loader = loader
 
@@ -42,9 +42,9 @@ class PacketReader:
             if found is Absent.OTHER:
                 raise not_found()
             loaded = await self._loader.load_operation(id.shard, id.identity)
-            if isinstance(loaded, int):  # the proof that there is none
+            if isinstance(loaded, load.Absent):
                 raise not_found()
-            if loaded is Loaded.BEHIND:
+            if loaded is load.Loaded.BEHIND:
                 await asyncio.sleep(_LOOK_AGAIN_S)
 
 

@@ -106,7 +106,10 @@ async def _wire(settings: Settings, resources: AsyncExitStack, stop: asyncio.Eve
 
     amounts = Amounts(keys.split_key)
     loader = Loader(client, books)
-    path = CommitPath(settings, client, producer, amounts, loader, Funds(client, books, ends))
+    resources.push_async_callback(loader.aclose)
+    funds = Funds(books, loader, ends)
+    resources.push_async_callback(funds.aclose)
+    path = CommitPath(settings, client, producer, amounts, loader, funds)
     resources.push_async_callback(path.aclose)
 
     reader = PacketReader(client, loader)

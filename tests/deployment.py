@@ -102,7 +102,10 @@ class Deployment:
             resources.push_async_callback(ends.stop)
             amounts = Amounts(self.keys.split_key)
             loader = Loader(client, books)
-            path = CommitPath(settings, client, producer, amounts, loader, Funds(client, books, ends))
+            resources.push_async_callback(loader.aclose)
+            funds = Funds(books, loader, ends)
+            resources.push_async_callback(funds.aclose)
+            path = CommitPath(settings, client, producer, amounts, loader, funds)
             resources.push_async_callback(path.aclose)
             yield Worker(client, books, producer, amounts, loader, path)
 
@@ -148,9 +151,15 @@ class Deployment:
         finally:
             await connection.close()
 
+    @asynccontextmanager
+    async def redis(self) -> AsyncIterator[redis.asyncio.Redis]:
+        """The server itself, for what is done to it."""
+        async with redis.asyncio.Redis.from_url(self.settings.redis_url) as connection:
+            yield connection
+
     async def flush_redis(self) -> None:
         """Redis loses all it has. FLUSHDB: other tests have databases of their own on the same server."""
-        async with redis.asyncio.Redis.from_url(self.settings.redis_url) as connection:
+        async with self.redis() as connection:
             await connection.flushdb()
 
 

@@ -103,9 +103,10 @@ CREATE TABLE claim (
     amount_minor bigint NOT NULL CHECK (amount_minor > 0),
     claimed_at timestamptz NOT NULL,
     PRIMARY KEY (day, packet, share),
-    UNIQUE (day, packet, owner),
-    FOREIGN KEY (day, packet) REFERENCES packet (day, id)
+    UNIQUE (day, packet, owner)
 ) PARTITION BY RANGE (day);
+-- No foreign key to packet: it would be checked for each claim, and lock both tables whenever a day is added. The
+-- settlement finds the packet of every claim, and the audit counts them.
 
 CREATE TABLE posting (
     day date NOT NULL,
@@ -160,12 +161,16 @@ DECLARE
     parent text;
     part text;
 BEGIN
+    -- Whoever cannot have a lock at once gives up and comes again: a change of tables that waits makes all others wait.
+    PERFORM set_config('lock_timeout', '500', true);
     -- One at a time: two ledger workers meet the first record of a day together.
     PERFORM pg_advisory_xact_lock(hashtext('ensure_day'));
     FOREACH parent IN ARRAY ARRAY['packet', 'claim', 'posting'] LOOP
         part := parent || to_char(wanted, '_YYYY_MM_DD');
         IF to_regclass(part) IS NULL THEN
-            EXECUTE format('CREATE TABLE %I PARTITION OF %I FOR VALUES FROM (%L) TO (%L)', part, parent, wanted, wanted + 1);
+            -- Made apart and attached, which lets readers and writers of the parent go on; PARTITION OF would not.
+            EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING ALL)', part, parent);
+            EXECUTE format('ALTER TABLE %I ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', parent, part, wanted, wanted + 1);
         END IF;
     END LOOP;
 END

@@ -116,8 +116,8 @@ def _record_operation(settlement: Settlement, place: _Place, event: PacketOpened
         raise ContradictionError(f"{event.id} is not an id of shard {settlement.shard}")
     held = settlement.state.operations.get(known.identity)
     if held is not None:
-        if held.id != event.id or held.terms != event.terms:
-            raise ContradictionError(f"the ledger holds {held.id} with other terms under this identity")
+        if held != OperationRow(known.identity, event.id, place.at_ms, event.terms):
+            raise ContradictionError(f"the ledger holds {held}")
         return False
     operation = OperationRow(known.identity, event.id, place.at_ms, event.terms)
     settlement.state.operations[known.identity] = operation
@@ -143,6 +143,9 @@ def _escrow(settlement: Settlement, owner: str) -> Account:
 
 def _open_packet(settlement: Settlement, place: _Place, event: PacketOpened) -> bool:
     if not _record_operation(settlement, place, event):
+        held = settlement.state.packets.get(event.id)
+        if held is None or held.commitment != event.commitment:
+            raise ContradictionError(f"packet {event.id} was opened with another commitment")
         return False
     terms = event.terms
     packet = PacketRow(event.id, terms, event.commitment, place.at_ms)

@@ -1,5 +1,5 @@
 -- name: ensure_day
--- Before the transaction that needs it, in one of its own: making a partition locks the whole table for a moment.
+-- Before the transaction that needs it, in one of its own.
 SELECT ensure_day($1)
 
 -- name: position

@@ -28,7 +28,8 @@ async def read_state(
     opened = [event.id for event in events if isinstance(event, PacketOpened | WalletToppedUp)]
     # An id that is none is the decision's to set aside; here it only names nothing.
     ids = {text: known for text in opened if (known := parse_id(text))}
-    packets = {text: known for text in {claim.packet for claim in claims} if (known := parse_id(text))}
+    named = {claim.packet for claim in claims} | {event.id for event in events if isinstance(event, PacketOpened)}
+    packets = {text: known for text in named if (known := parse_id(text))}
     if ids:
         await _read_operations(connection, state, ids)
     if packets:

@@ -1,6 +1,6 @@
 """Many records in one Postgres transaction, with the offset: the one path from the log into the ledger."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 
 import asyncpg
@@ -47,18 +47,27 @@ class Settler:
             raise PositionLostError(f"there is no shard {shard} in this database")
         return row["next_offset"], row["epoch_fenced"]
 
+    async def ensure_days(self, days: Iterable[date]) -> None:
+        """Makes the partitions of these days where they are not there."""
+        for day in sorted(set(days) - self._days_ensured):
+            await self._pool.execute(QUERIES["ensure_day"], day)
+            self._days_ensured.add(day)
+
     async def settle(self, shard: int, records: Sequence[LogRecord], from_offset: int) -> Settled:
         """Settles `records` (in offset order, the first at or after `from_offset`) and moves the shard's offset.
 
         Raises PositionLostError where the shard is not at `from_offset`. Any error of Postgres leaves all of it done or
         none: a COMMIT that was cut is resolved by reading the position.
         """
-        await self._ensure_days(records)
+        days = {day for logged in records for day in _days(logged.record)}
+        await self.ensure_days(days)
         try:
             return await self._settle(shard, records, from_offset, every_claim=False)
         except asyncpg.IntegrityConstraintViolationError:
             # Something stands where a claim wants to go, under another sequence: a contradiction, to be found and set
-            # aside by looking at every claim. Nothing was written.
+            # aside by looking at every claim. Or a partition is gone with a restored Postgres. Nothing was written.
+            self._days_ensured.clear()
+            await self.ensure_days(days)
             return await self._settle(shard, records, from_offset, every_claim=True)
 
     async def _settle(
@@ -94,11 +103,6 @@ class Settler:
         columns = ("shard", "kafka_offset", "epoch", "applied", "repeated", "ignored", "chain")
         await connection.copy_records_to_table("record", columns=columns, records=rows)
         await connection.execute(QUERIES["finish"], settlement.shard, settlement.state.epoch_fenced, chain)
-
-    async def _ensure_days(self, records: Sequence[LogRecord]) -> None:
-        for day in sorted({day for logged in records for day in _days(logged.record)} - self._days_ensured):
-            await self._pool.execute(QUERIES["ensure_day"], day)
-            self._days_ensured.add(day)
 
 
 def _days(record: Record) -> set[date]:

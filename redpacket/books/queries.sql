@@ -2,12 +2,18 @@
 -- What every process must agree with.
 SELECT shards, currency, id_key_fingerprint, split_key_fingerprint, kafka_cluster_id, topic FROM deployment
 
+-- name: known_identities
+-- Which of these identities a shard knows, with its next_offset: one statement, so one snapshot.
+SELECT s.next_offset,
+    (SELECT coalesce(array_agg(identity), '{}') FROM operation o WHERE o.shard = s.shard AND o.identity = ANY($2))
+    AS identities
+FROM shard s WHERE s.shard = $1
+
 -- name: operation_snapshot
--- An operation of a shard by its identity and, for a packet, all its claims, with the shard's next_offset: one
--- statement, so one snapshot. One row always; id is null where the ledger does not know the identity.
+-- A known operation and, for a packet, all its claims, with the shard's next_offset: one statement, so one snapshot.
 SELECT s.next_offset, o.id, o.at, o.terms, p.state, c.owners, c.shares, c.sequences, c.times
 FROM shard s
-LEFT JOIN operation o ON o.shard = s.shard AND o.identity = $2
+JOIN operation o ON o.shard = s.shard AND o.identity = $2
 LEFT JOIN packet p ON p.day = o.day AND p.id = o.id
 LEFT JOIN LATERAL (
     SELECT array_agg(owner) AS owners, array_agg(share) AS shares, array_agg(sequence) AS sequences,
@@ -16,17 +22,17 @@ LEFT JOIN LATERAL (
 ) c ON p.id IS NOT NULL
 WHERE s.shard = $1
 
--- name: wallet_snapshot
--- All that ever came into and went out of a wallet, with its shard's next_offset.
-SELECT s.next_offset, coalesce(a.credits_minor, 0) AS credits_minor, coalesce(a.debits_minor, 0) AS debits_minor
+-- name: wallet_snapshots
+-- All that ever came into and went out of these wallets of a shard, with its next_offset: one statement, one snapshot.
+SELECT s.next_offset, k.owner, coalesce(a.credits_minor, 0) AS credits_minor, coalesce(a.debits_minor, 0) AS debits_minor
 FROM shard s
-LEFT JOIN account a ON a.owner = $2 AND a.kind = 'wallet' AND a.shard = s.shard
+CROSS JOIN unnest($2::text[]) AS k (owner)
+LEFT JOIN account a ON a.owner = k.owner AND a.kind = 'wallet' AND a.shard = s.shard
 WHERE s.shard = $1
 
--- name: wallet_after_all
--- All that ever came into a wallet, with next_offset of every shard: credits come from any of them.
-SELECT (SELECT array_agg(next_offset ORDER BY shard) FROM shard) AS next_offsets,
-    coalesce((SELECT credits_minor FROM account WHERE owner = $2 AND kind = 'wallet' AND shard = $1), 0) AS credits_minor
+-- name: settled_up_to
+-- next_offset of every shard.
+SELECT array_agg(next_offset ORDER BY shard) AS next_offsets FROM shard
 
 -- name: wallet
 -- A wallet as its owner sees it: what he can spend, what his packets and payments still hold, and when this was so.

@@ -5,41 +5,38 @@ from msgspec import Struct, msgpack
 from redpacket.books.database import Books
 from redpacket.events import Terms
 from redpacket.ids import unix_ms
-from redpacket.packets import Claim
+from redpacket.operations import Claim, KnownOperation
 
 _decode_terms = msgpack.Decoder(Terms).decode
 
 
-class KnownOperation(Struct, frozen=True):
-    id: str
-    at_ms: int
-    terms: Terms
-    state: str
-    claims: tuple[Claim, ...]
+class KnownIdentities(Struct, frozen=True):
+    """`identities`: those of the ones asked for that the ledger, settled up to `next_offset`, knows."""
+
+    next_offset: int
+    identities: list[str]
 
 
 class OperationSnapshot(Struct, frozen=True):
-    """`operation` is None where the ledger, settled up to `next_offset`, does not know the identity."""
+    next_offset: int
+    operation: KnownOperation
+
+
+class WalletSnapshots(Struct, frozen=True):
+    """`wallets`: by owner, all that ever came in and all that ever went out, in minor units."""
 
     next_offset: int
-    operation: KnownOperation | None
+    wallets: dict[str, tuple[int, int]]
 
 
-class WalletSnapshot(Struct, frozen=True):
-    next_offset: int
-    credits_minor: int
-    debits_minor: int
-
-
-class WalletAfterAll(Struct, frozen=True):
-    next_offsets: list[int]
-    credits_minor: int
+async def known_identities(books: Books, shard: int, identities: list[str]) -> KnownIdentities:
+    (row,) = await books.rows("known_identities", shard, [bytes.fromhex(identity) for identity in identities])
+    return KnownIdentities(row["next_offset"], [identity.hex() for identity in row["identities"]])
 
 
 async def operation_snapshot(books: Books, shard: int, identity: str) -> OperationSnapshot:
+    """Of an identity that the ledger knows: it never forgets one."""
     (row,) = await books.rows("operation_snapshot", shard, bytes.fromhex(identity))
-    if row["id"] is None:
-        return OperationSnapshot(row["next_offset"], None)
     claims = zip(row["owners"] or (), row["shares"] or (), row["sequences"] or (), row["times"] or (), strict=True)
     known = KnownOperation(
         row["id"],
@@ -51,11 +48,8 @@ async def operation_snapshot(books: Books, shard: int, identity: str) -> Operati
     return OperationSnapshot(row["next_offset"], known)
 
 
-async def wallet_snapshot(books: Books, shard: int, owner: str) -> WalletSnapshot:
-    (row,) = await books.rows("wallet_snapshot", shard, owner)
-    return WalletSnapshot(row["next_offset"], row["credits_minor"], row["debits_minor"])
-
-
-async def wallet_after_all(books: Books, shard: int, owner: str) -> WalletAfterAll:
-    (row,) = await books.rows("wallet_after_all", shard, owner)
-    return WalletAfterAll(row["next_offsets"], row["credits_minor"])
+async def wallet_snapshots(books: Books, shard: int, owners: list[str]) -> WalletSnapshots:
+    rows = await books.rows("wallet_snapshots", shard, owners)
+    return WalletSnapshots(
+        rows[0]["next_offset"], {row["owner"]: (row["credits_minor"], row["debits_minor"]) for row in rows}
+    )

@@ -1,40 +1,43 @@
 """What has come in to a wallet, on a reading that leaves nothing out: only after it may a payer be called short.
 
 Credits come from any shard. So every partition is asked for its end, after the request arrived, and the ledger is read
-until every shard is settled up to there.
+until every shard is settled up to there; the wallet is read after that.
 """
 
 import asyncio
 
 from redpacket.books.database import Books
-from redpacket.books.snapshots import wallet_after_all
+from redpacket.commit.load import Loader
 from redpacket.commit.rounds import Rounds
 from redpacket.log.topic import LogEnds
-from redpacket.shard.client import ShardClient
-from redpacket.shard.load import refresh_wallet
 
 _LOOK_AGAIN_S = 0.02
 
 
 class Funds:
-    """The cold path of a payer whose wallet seems short, shared by those who wait for it."""
+    """The cold path of a payer whose wallet seems short. What is asked of all shards is shared by those who wait."""
 
-    def __init__(self, client: ShardClient, books: Books, ends: LogEnds) -> None:
-        self._client = client
+    def __init__(self, books: Books, loader: Loader, ends: LogEnds) -> None:
         self._books = books
-        # All wallets share one asking for the ends.
+        self._loader = loader
         self._ends: Rounds[None, list[int]] = Rounds(lambda _: ends.read())
+        self._settled: Rounds[None, list[int]] = Rounds(self._read_settled)
+
+    async def aclose(self) -> None:
+        await self._ends.aclose()
+        await self._settled.aclose()
 
     async def refresh_after_all(self, shard: int, owner: str) -> None:
         """Refreshes the wallet from a reading of the ledger that has everything acknowledged before this call.
 
-        Waits as long as the ledger takes: the caller has the deadline. Raises LogUnavailableError,
-        BooksUnavailableError, ShardClosedError or ShardUnreachableError.
+        Waits as long as the ledger takes: the caller has the deadline. Raises LogUnavailableError, and as Loader.
         """
         ends = await self._ends.join(None)
-        while True:
-            reading = await wallet_after_all(self._books, shard, owner)
-            if all(settled >= end for settled, end in zip(reading.next_offsets, ends, strict=True)):
-                break
+        while any(settled < end for settled, end in zip(await self._settled.join(None), ends, strict=True)):
             await asyncio.sleep(_LOOK_AGAIN_S)
-        await refresh_wallet(self._client, shard, owner, reading.credits_minor)
+        await self._loader.load_wallet(shard, owner)
+
+    async def _read_settled(self, _: None) -> list[int]:
+        (row,) = await self._books.rows("settled_up_to")
+        settled: list[int] = row["next_offsets"]
+        return settled

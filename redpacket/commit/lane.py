@@ -111,7 +111,7 @@ class Lane:
     def _drained(self, task: asyncio.Task[None]) -> None:
         self._drain_task = None
         if not task.cancelled() and (error := task.exception()):
-            # A bug. Those in its batch wait until their deadline and ask again; the others go on.
+            # A bug. Those in its batch were told; the others go on.
             logger.error("lane of shard %d: %r", self._shard, error, exc_info=error)
         if self._waiting:
             self._start()
@@ -120,11 +120,18 @@ class Lane:
         acknowledged: _Acknowledged | None = None
         while self._waiting or acknowledged:
             batch = self._take()
-            if batch:
-                acknowledged = await self._commit(batch, acknowledged)
-            elif acknowledged:
-                await self._confirm_alone(acknowledged)
-                acknowledged = None
+            try:
+                if batch:
+                    acknowledged = await self._commit(batch, acknowledged)
+                elif acknowledged:
+                    await self._confirm_alone(acknowledged)
+                    acknowledged = None
+            except Exception as error:
+                for waiter in batch:
+                    waiter.fail(error)
+                if acknowledged:
+                    acknowledged.resolve(False)
+                raise
 
     def _take(self) -> list[_Waiter]:
         batch: list[_Waiter] = []

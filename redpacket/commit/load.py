@@ -2,9 +2,11 @@
 
 from enum import Enum
 
+from msgspec import Struct
+
 from redpacket.books.database import Books
-from redpacket.books.snapshots import operation_snapshot, wallet_snapshot
-from redpacket.commit.rounds import Rounds
+from redpacket.books.snapshots import known_identities, operation_snapshot, wallet_snapshots
+from redpacket.commit.rounds import Gathered
 from redpacket.shard.client import ShardClient, ShardClosedError
 from redpacket.shard.fence import fence_state
 from redpacket.shard.load import Installed, load_operation, load_wallet, refresh_wallet
@@ -17,55 +19,62 @@ class Loaded(Enum):
     BEHIND = "behind"
 
 
+class Absent(Struct, frozen=True):
+    """The proof that there is no such operation: the ledger, settled up to `next_offset`, does not know it."""
+
+    next_offset: int
+
+
 class Loader:
-    """Loads, one at a time for each key. All raise BooksUnavailableError, ShardClosedError, ShardUnreachableError or
-    MemoryFullError."""
+    """Loads, a round at a time for each shard. All raise BooksUnavailableError, ShardClosedError,
+    ShardUnreachableError or MemoryFullError."""
 
     def __init__(self, client: ShardClient, books: Books) -> None:
         self._client = client
         self._books = books
-        self._operations: Rounds[tuple[int, str], Loaded | int] = Rounds(self._load_operation)
-        self._wallets: Rounds[tuple[int, str], Loaded] = Rounds(self._load_wallet)
+        self._operations: Gathered[int, str, Loaded | Absent] = Gathered(self._load_operations)
+        self._wallets: Gathered[int, str, Loaded] = Gathered(self._load_wallets)
 
-    async def load_operation(self, shard: int, identity: str) -> Loaded | int:
-        """Where the ledger knows no such operation: the next_offset of the snapshot that says so, as the proof."""
-        return await self._operations.join((shard, identity))
+    async def aclose(self) -> None:
+        await self._operations.aclose()
+        await self._wallets.aclose()
+
+    async def load_operation(self, shard: int, identity: str) -> Loaded | Absent:
+        """Loads the operation of this identity, with the claims of a packet, or proves that there is none."""
+        return await self._operations.join(shard, identity)
 
     async def load_wallet(self, shard: int, owner: str) -> Loaded:
         """Loads the wallet, or refreshes what has come in where it is there."""
-        return await self._wallets.join((shard, owner))
+        return await self._wallets.join(shard, owner)
 
-    async def _load_operation(self, key: tuple[int, str]) -> Loaded | int:
-        shard, identity = key
+    async def _load_operations(self, shard: int, identities: list[str]) -> dict[str, Loaded | Absent]:
         # The floor first, then the snapshot: only a snapshot that reaches the floor of a time after the key was found
         # absent proves that it was never there.
         state = await fence_state(self._client, shard)
         if not state.open:
             raise ShardClosedError(f"shard {shard} is closed")
-        snapshot = await operation_snapshot(self._books, shard, identity)
+        snapshot = await known_identities(self._books, shard, identities)
         if snapshot.next_offset < state.floor:
-            return Loaded.BEHIND
-        known = snapshot.operation
-        if known is None:
-            return snapshot.next_offset
-        installed = await load_operation(
-            self._client,
-            shard,
-            snapshot.next_offset,
-            identity,
-            known.id,
-            known.at_ms,
-            known.terms,
-            known.claims,
-            "" if known.state in ("", "open", "sold_out") else known.state,
-        )
+            return dict.fromkeys(identities, Loaded.BEHIND)
+        loaded: dict[str, Loaded | Absent] = dict.fromkeys(identities, Absent(snapshot.next_offset))
+        for identity in snapshot.identities:
+            loaded[identity] = await self._load_known(shard, identity)
+        return loaded
+
+    async def _load_known(self, shard: int, identity: str) -> Loaded:
+        snapshot = await operation_snapshot(self._books, shard, identity)
+        installed = await load_operation(self._client, shard, snapshot.next_offset, identity, snapshot.operation)
         return Loaded.BEHIND if installed is Installed.BEHIND else Loaded.THERE
 
-    async def _load_wallet(self, key: tuple[int, str]) -> Loaded:
-        shard, owner = key
-        snapshot = await wallet_snapshot(self._books, shard, owner)
-        credits, debits = snapshot.credits_minor, snapshot.debits_minor
-        installed = await load_wallet(self._client, shard, snapshot.next_offset, owner, credits, debits)
+    async def _load_wallets(self, shard: int, owners: list[str]) -> dict[str, Loaded]:
+        snapshot = await wallet_snapshots(self._books, shard, owners)
+        return {
+            owner: await self._load_wallet(shard, snapshot.next_offset, owner, *moved)
+            for owner, moved in snapshot.wallets.items()
+        }
+
+    async def _load_wallet(self, shard: int, next_offset: int, owner: str, credited: int, reserved: int) -> Loaded:
+        installed = await load_wallet(self._client, shard, next_offset, owner, credited, reserved)
         if installed is Installed.THERE:
-            await refresh_wallet(self._client, shard, owner, credits)
+            await refresh_wallet(self._client, shard, owner, credited)
         return Loaded.BEHIND if installed is Installed.BEHIND else Loaded.THERE

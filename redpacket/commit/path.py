@@ -9,7 +9,7 @@ from redpacket.commit.amounts import Amounts
 from redpacket.commit.compose import compose_record
 from redpacket.commit.funds import Funds
 from redpacket.commit.lane import Answer, Lane
-from redpacket.commit.load import Loaded, Loader
+from redpacket.commit.load import Absent, Loaded, Loader
 from redpacket.commit.rounds import Rounds
 from redpacket.events import PacketTerms, Terms
 from redpacket.ids import OperationId
@@ -61,6 +61,7 @@ class CommitPath:
     async def aclose(self) -> None:
         for lane in self._lanes:
             await lane.aclose()
+        await self._repeats.aclose()
 
     async def claim_share(self, packet: OperationId, owner: str) -> Answer:
         """A share of the packet for `owner`, the one he has where he has one. ClaimFound, Pending or Refused.
@@ -125,15 +126,15 @@ class CommitPath:
 
     async def _bring_in(self, shard: int, attempt: "_Attempt", missing: Missing) -> bool:
         item = attempt.item
-        loaded: list[Loaded | int] = []
+        loaded: list[Loaded | Absent] = []
         if missing.operation:
             found = await self._loader.load_operation(shard, item.identity)
             loaded.append(found)
-            if isinstance(found, int):
+            if isinstance(found, Absent):
                 if isinstance(item, ClaimItem):
                     attempt.refusal = Answer(Refused("not_found"), 0)
                     return True
-                attempt.item = replace(item, proof=found)
+                attempt.item = replace(item, proof=found.next_offset)
         if missing.wallet and isinstance(item, OperationItem):
             loaded.append(await self._loader.load_wallet(shard, item.payer))
         if Loaded.BEHIND in loaded:

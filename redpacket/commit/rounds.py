@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
+V = TypeVar("V", bound=Hashable)
 T = TypeVar("T")
 
 
@@ -27,6 +28,14 @@ class Rounds(Generic[K, T]):
         # Shielded: one caller's deadline must not take the answer from the others.
         return await asyncio.shield(task)
 
+    async def aclose(self) -> None:
+        """Ends what is under way: nobody may be left who waits for it."""
+        tasks = [*self._running.values(), *self._waiting.values()]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
     async def _run(self, key: K, before: asyncio.Task[T] | None) -> T:
         if before is not None:
             await asyncio.wait([before])
@@ -37,3 +46,22 @@ class Rounds(Generic[K, T]):
         finally:
             if self._running.get(key) is task:
                 del self._running[key]
+
+
+class Gathered(Generic[K, V, T]):
+    """Rounds whose callers each bring an item: `call(key, items)` answers all that were brought before it started."""
+
+    def __init__(self, call: Callable[[K, list[V]], Awaitable[dict[V, T]]]) -> None:
+        self._call = call
+        self._items: dict[K, set[V]] = {}
+        self._rounds: Rounds[K, dict[V, T]] = Rounds(self._run)
+
+    async def join(self, key: K, item: V) -> T:
+        self._items.setdefault(key, set()).add(item)
+        return (await self._rounds.join(key))[item]
+
+    async def aclose(self) -> None:
+        await self._rounds.aclose()
+
+    async def _run(self, key: K) -> dict[V, T]:
+        return await self._call(key, list(self._items.pop(key)))

@@ -33,6 +33,7 @@ class LogProducer:
         try:
             await self._producer.start()
         except KafkaError as error:
+            await self.stop()
             raise LogUnavailableError(f"kafka does not answer: {error!r}") from error
 
     async def stop(self) -> None:
@@ -48,6 +49,8 @@ class LogProducer:
         try:
             async with asyncio.timeout(self._timeout_s):
                 sent = await self._producer.send(self._topic, encode_record(record), partition=shard)
+                # It may fail after everyone has left; then nobody else asks for the exception.
+                sent.add_done_callback(lambda done: done.cancelled() or done.exception())
                 # Shielded: aiokafka owns this future, and it may be in a batch with others.
                 metadata = await asyncio.shield(sent)
         except (KafkaError, TimeoutError) as error:

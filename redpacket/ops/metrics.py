@@ -18,4 +18,5 @@ DEAD_LETTERS = Counter("redpacket_dead_letters_total", "Events set aside because
 SHARD_OPEN = Gauge("redpacket_shard_open", "1 where the shard's owner last saw it open.", ["shard"])
 SHARD_NEXT_OFFSET = Gauge("redpacket_shard_next_offset", "The first record not settled yet.", ["shard"])
 SHARD_LAG = Gauge("redpacket_shard_lag_records", "Records in the partition that are not settled yet.", ["shard"])
+SHARD_HELD = Gauge("redpacket_shard_held", "1 where a record waits for a person to decide about it.", ["shard"])
 SHARD_OPENINGS = Counter("redpacket_shard_openings_total", "Openings by their outcome.", ["outcome"])

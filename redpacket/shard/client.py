@@ -16,6 +16,8 @@ from redpacket.shard.clock import RedisClock
 _CONCERNS = ("fence", "outbox", "reserve", "load", "read")
 _CONNECTIONS_MAX = 64
 _POOL_WAIT_S = 0.05
+# What Redis adds to an error that a function raised.
+_IN_A_FUNCTION = "script:"
 
 _SOURCE = "\n".join((files("redpacket.shard") / "lua" / f"{concern}.lua").read_text() for concern in _CONCERNS)
 # The version is made from the text, so that two versions can never stand under one name.
@@ -62,14 +64,14 @@ class ShardClient:
             await self._redis.function_load(_LIBRARY)
         except redis.exceptions.ResponseError as error:
             if "already exists" not in str(error):
-                raise
+                raise ShardUnreachableError(f"loading the functions: {error!r}") from error
         except (redis.exceptions.RedisError, OSError, TimeoutError) as error:
             raise ShardUnreachableError(f"loading the functions: {error}") from error
 
     async def call(self, function: str, shard: int, *args: bytes | str | int) -> Any:
         """One call of `function` for `shard`.
 
-        Raises ShardClosedError, ShardUnreachableError or MemoryFullError; anything else is a bug in the function.
+        Raises ShardClosedError, ShardUnreachableError or MemoryFullError; a ResponseError is a bug in the function.
         """
         try:
             answer = await self._redis.fcall(f"{function}_{VERSION}", 1, f"{{rp{shard}}}fence", *args)
@@ -80,7 +82,10 @@ class ShardClient:
             if "Function not found" in str(error):
                 await self.load_library()
                 raise ShardClosedError(f"shard {shard}: the functions were missing") from error
-            raise
+            if _IN_A_FUNCTION in str(error):
+                raise
+            # READONLY, BUSY, MISCONF, MASTERDOWN and the like: the server is not one that serves now.
+            raise ShardUnreachableError(f"shard {shard}: {function}: {error!r}") from error
         except (redis.exceptions.RedisError, OSError, TimeoutError) as error:
             raise ShardUnreachableError(f"shard {shard}: {function}: {error!r}") from error
         if answer == b"STALE":

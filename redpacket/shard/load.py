@@ -6,8 +6,8 @@ from enum import StrEnum
 
 from msgspec import msgpack
 
-from redpacket.events import PacketTerms, Terms
-from redpacket.packets import Claim
+from redpacket.events import PacketTerms
+from redpacket.operations import Claim, KnownOperation
 from redpacket.shard.client import ShardClient
 
 # A call that writes more values than this at once would hold Redis for too long, and `unpack` in Lua has a limit.
@@ -36,17 +36,10 @@ async def refresh_wallet(client: ShardClient, shard: int, owner: str, credited_m
 
 
 async def load_operation(
-    client: ShardClient,
-    shard: int,
-    next_offset: int,
-    identity: str,
-    id: str,
-    at_ms: int,
-    terms: Terms,
-    claims: Sequence[Claim] = (),
-    state: str = "",
+    client: ShardClient, shard: int, next_offset: int, identity: str, known: KnownOperation
 ) -> Installed:
     """Installs an operation and, for a packet, its claims and its free shares: all shares minus those taken."""
+    terms, claims = known.terms, known.claims
     nonce = secrets.token_hex(8)
     packet: tuple[object, ...] = ()
     if isinstance(terms, PacketTerms):
@@ -55,9 +48,11 @@ async def load_operation(
         holes = [share for share in range(1, handed_out + 1) if share not in taken]
         await _stage(client, shard, nonce, claims, holes)
         last = max((claim.sequence for claim in claims), default=0)
-        expires_at_ms = at_ms + terms.expires_in_s * 1000
+        expires_at_ms = known.at_ms + terms.expires_in_s * 1000
+        # Sold out follows from what is taken: only what ends claims by itself is a state here.
+        state = known.state if known.state in ("closed", "expired") else ""
         packet = (terms.split, terms.split.shares, expires_at_ms, handed_out, len(holes), len(taken), last, state)
-    packed = _encode((id, at_ms, terms, packet))
+    packed = _encode((known.id, known.at_ms, terms, packet))
     return _installed(await client.call("load_operation", shard, next_offset, identity, nonce, packed))
 
 

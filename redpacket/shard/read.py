@@ -5,7 +5,7 @@ from enum import Enum
 from msgspec import Struct, msgpack
 
 from redpacket.events import PacketTerms
-from redpacket.packets import Claim
+from redpacket.operations import Claim
 from redpacket.shard.client import ShardClient
 from redpacket.shard.reserve import Entry, decode_entry
 

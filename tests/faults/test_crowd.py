@@ -71,6 +71,21 @@ async def test_what_was_acknowledged_stands_when_a_process_is_killed(system: Sys
         assert told.statuses[503], "a lost Redis closes its shards, and that is said"
 
 
+async def test_a_ledger_worker_that_stands_still_is_replaced_and_does_no_harm_when_it_goes_on(system: System) -> None:
+    told, packets = Told(), await _packets(system, "still")
+    stopped = system.pid_of("ledger-0")
+    os.kill(stopped, signal.SIGSTOP)
+    try:
+        await storm(system, packets, PEOPLE, told)
+        # All is settled while it stands: the other worker has taken its shards.
+        await check(system, packets, PEOPLE, SHARES, TOTAL, told)
+    finally:
+        os.kill(stopped, signal.SIGCONT)
+    told, packets = Told(), await _packets(system, "goes-on")
+    await storm(system, packets, PEOPLE, told)
+    await check(system, packets, PEOPLE, SHARES, TOTAL, told)
+
+
 async def _back(system: System, victim: str) -> None:
     async with asyncio.timeout(PATIENCE_S):
         while not any(child.name == victim and child.state == "ready" for child in system.state.children):

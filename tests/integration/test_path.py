@@ -6,12 +6,14 @@ from collections import Counter
 import asyncpg
 import pytest
 
-from redpacket.events import ShareClaimed
-from redpacket.ids import OperationId
+from redpacket.commit.load import Absent
+from redpacket.events import PacketOpened, PacketTerms, ShareClaimed
+from redpacket.ids import OperationId, identity_of
 from redpacket.log.record import Batch, Fence
-from redpacket.shard.client import ShardClosedError
-from redpacket.shard.reserve import ClaimItem, Pending, Refused, Reserved, reserve
-from tests.deployment import LONG_S, Deployment, Worker, claimed, found
+from redpacket.shard.client import ShardClosedError, ShardUnreachableError
+from redpacket.shard.reserve import ClaimItem, OperationItem, Pending, Refused, Reserved, packet_part, reserve
+from redpacket.split import SplitParameters
+from tests.deployment import LONG_S, Deployment, Worker, claimed, found, packet_of
 
 
 async def _conservation(deployment: Deployment, packet: str) -> dict[str, int]:
@@ -265,3 +267,71 @@ async def test_an_unknown_packet_is_not_found_only_by_proof(deployment: Deployme
         assert (await worker.path.claim_share(unknown, "bob")).result == Refused("not_found")
         other_day = OperationId(packet.shard, packet.day - 1, packet.identity)
         assert (await worker.path.claim_share(other_day, "bob")).result == Refused("not_found")
+
+
+async def test_a_send_that_died_leaves_nothing_to_the_next_one_with_its_key(deployment: Deployment) -> None:
+    async with deployment.ledger(), deployment.worker() as worker:
+        found(await deployment.top_up(worker, "alice", 5_100))
+        await deployment.settled(worker)
+        identity, shard = identity_of(deployment.keys.id_key, "alice", "k"), deployment.shard_of("alice")
+        await worker.loader.load_wallet(shard, "alice")
+        proof = await worker.loader.load_operation(shard, identity)
+        assert isinstance(proof, Absent)
+        died = PacketTerms("alice", "CNY", SplitParameters("lucky", 5_000, 2, 5_000, 1), "", 60)
+        item = OperationItem(identity, shard, 0, proof.next_offset, "alice", 5_000, died, packet_part(died))
+        reply, _ = await reserve(worker.client, shard, 256, [], [item])
+        reserved = reply.results[0]
+        assert isinstance(reserved, Reserved)
+        await worker.amounts.of_packet(reserved.id, died.split)
+        await deployment.flush_redis()
+        await deployment.wait_open()
+
+        packet = packet_of(await deployment.send(worker, "alice", 100, 5, key="k"))
+        assert str(packet) == reserved.id, "the same key on the same day is the same id"
+        claims = [claimed(await worker.path.claim_share(packet, f"p{n}")) for n in range(5)]
+        assert sum([await deployment.amount_of(worker, packet, claim) for claim in claims]) == 100
+        await deployment.settled(worker)
+        assert (await _conservation(deployment, str(packet)))["claims_minor"] == 100
+
+
+async def test_a_redis_that_only_reads_is_a_closed_one_and_a_promoted_one_is_opened_anew(
+    deployment: Deployment,
+) -> None:
+    async with deployment.ledger(), deployment.worker() as worker, deployment.redis() as server:
+        packet = await deployment.sent(worker, "alice", 1_000, 3)
+        claim = claimed(await worker.path.claim_share(packet, "bob"))
+        await server.slaveof("127.0.0.1", 1)
+        try:
+            with pytest.raises((ShardUnreachableError, ShardClosedError)):
+                await worker.path.claim_share(packet, "carol")
+        finally:
+            await server.slaveof()
+        await deployment.wait_open()
+        assert claimed(await worker.path.claim_share(packet, "bob")) == claim
+        claimed(await worker.path.claim_share(packet, "carol"))
+        await deployment.settled(worker)
+        assert (await _conservation(deployment, str(packet)))["claims"] == 2
+
+
+async def test_a_new_day_begins_while_somebody_reads_the_tables(deployment: Deployment) -> None:
+    async with deployment.ledger(), deployment.worker() as worker:
+        found(await deployment.top_up(worker, "alice", 10))
+        reader = await asyncpg.connect(deployment.settings.postgres_url)
+        await reader.execute("BEGIN")
+        await reader.execute("SELECT count(*) FROM packet, claim, posting")
+        other_day = OperationId(deployment.shard_of("alice"), 20_000, "a" * 32)
+        terms = PacketTerms("alice", "CNY", SplitParameters("lucky", 10, 2, 10, 1), "", 60)
+        opened = PacketOpened(str(other_day), terms, "c" * 64)
+        await worker.producer.append(other_day.shard, Batch(1, 90, 1_728_000_000_000, (opened,)))
+        await deployment.settled(worker)
+        await reader.close()
+        assert (await _conservation(deployment, str(other_day)))["total_minor"] == 10
+
+
+async def test_a_burst_of_sends_is_looked_up_together(deployment: Deployment) -> None:
+    async with deployment.ledger(), deployment.worker() as worker:
+        found(await deployment.top_up(worker, "alice", 400))
+        answers = await asyncio.gather(*(deployment.send(worker, "alice", 1, 1) for _ in range(400)))
+        assert len({found(answer).id for answer in answers}) == 400
+        await deployment.settled(worker)
+        assert await _wallet(deployment, "alice") == 0

@@ -20,7 +20,7 @@ from redpacket.commit.path import CommitPath
 from redpacket.events import PacketTerms
 from redpacket.ids import parse_id
 from redpacket.log.producer import LogUnavailableError
-from redpacket.packets import Claim
+from redpacket.operations import Claim
 from redpacket.settings import Settings
 from redpacket.shard.client import MemoryFullError, ShardClosedError, ShardUnreachableError
 from redpacket.shard.read import Absent, ClaimAnswer, ClaimPage, HeldPacket, PacketHead

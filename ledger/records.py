@@ -1,0 +1,53 @@
+"""Records on their way from the log to the settler: decoded, cut into transactions, counted once they are settled."""
+
+import logging
+from collections.abc import Iterator, Sequence
+
+import msgspec
+from aiokafka import ConsumerRecord
+
+from ledger.settle.transaction import LogRecord, Settled
+from redpacket.log.record import Batch, decode_record
+from redpacket.ops import metrics
+
+logger = logging.getLogger(__name__)
+
+
+def decode(records: Sequence[ConsumerRecord[bytes, bytes]]) -> tuple[list[LogRecord], int | None]:
+    """The records up to the first that cannot be decoded, and the offset of that one; None where all can."""
+    logged: list[LogRecord] = []
+    for record in records:
+        raw = record.value or b""
+        try:
+            logged.append(LogRecord(record.offset, raw, decode_record(raw)))
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            logger.exception("offset %d of partition %d cannot be decoded", record.offset, record.partition)
+            return logged, record.offset
+    return logged, None
+
+
+def chunks(records: Sequence[LogRecord], events_max: int) -> Iterator[list[LogRecord]]:
+    """The records in runs of at most `events_max` events, and of at least one record."""
+    chunk: list[LogRecord] = []
+    events = 0
+    for logged in records:
+        size = len(logged.record.events) if isinstance(logged.record, Batch) else 1
+        if chunk and events + size > events_max:
+            yield chunk
+            chunk, events = [], 0
+        chunk.append(logged)
+        events += size
+    if chunk:
+        yield chunk
+
+
+def count_settled(shard: int, settled: Settled) -> None:
+    """For the metrics; and every event that was set aside is told as an error."""
+    metrics.SHARD_NEXT_OFFSET.labels(shard).set(settled.next_offset)
+    for record in settled.settlement.records:
+        metrics.SETTLED_EVENTS.labels("applied").inc(record.applied)
+        metrics.SETTLED_EVENTS.labels("repeated").inc(record.repeated)
+        metrics.SETTLED_EVENTS.labels("ignored").inc(record.ignored)
+    for letter in settled.settlement.dead_letters:
+        metrics.DEAD_LETTERS.inc()
+        logger.error("shard %d offset %d item %d set aside: %s", shard, letter.kafka_offset, letter.item, letter.reason)
