@@ -5,6 +5,7 @@ from collections import Counter
 
 import asyncpg
 import pytest
+from msgspec.structs import replace
 
 from redpacket.commit.load import Absent
 from redpacket.events import PacketOpened, PacketTerms, ShareClaimed
@@ -13,6 +14,8 @@ from redpacket.log.record import Batch, Fence
 from redpacket.shard.client import ShardClosedError, ShardUnreachableError
 from redpacket.shard.reserve import ClaimItem, OperationItem, Pending, Refused, Reserved, packet_part, reserve
 from redpacket.split import SplitParameters
+from service.problems import ProblemError
+from service.reading import PacketReader
 from tests.deployment import LONG_S, Deployment, Worker, claimed, found, packet_of
 
 
@@ -335,3 +338,24 @@ async def test_a_burst_of_sends_is_looked_up_together(deployment: Deployment) ->
         assert len({found(answer).id for answer in answers}) == 400
         await deployment.settled(worker)
         assert await _wallet(deployment, "alice") == 0
+
+
+async def test_what_was_acknowledged_is_read_the_same_after_redis_lost_everything(deployment: Deployment) -> None:
+    async with deployment.ledger(), deployment.worker() as worker:
+        packet = await deployment.sent(worker, "alice", 1_000, 5)
+        for n in range(3):
+            claimed(await worker.path.claim_share(packet, f"p{n}"))
+        reader = PacketReader(worker.client, worker.loader)
+        before = await reader.packet(packet), await reader.claims(packet, 0, 10), await reader.claim(packet, "p1")
+        await deployment.flush_redis()
+        await deployment.wait_open()
+        held, claims, claim = (
+            await reader.packet(packet),
+            await reader.claims(packet, 0, 10),
+            await reader.claim(packet, "p1"),
+        )
+        assert replace(held, head=replace(held.head, now_ms=before[0].head.now_ms)) == before[0]
+        assert (claims, claim) == before[1:]
+        assert [it.owner for it in claims.claims] == ["p0", "p1", "p2"]
+        with pytest.raises(ProblemError, match="no such packet"):
+            await reader.packet(OperationId(packet.shard, packet.day, "0" * 32))

@@ -10,20 +10,17 @@ import httpx
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from msgspec import msgpack
 
 from redpacket.books.database import Books, BooksUnavailableError
 from redpacket.commit.amounts import Amounts
 from redpacket.commit.lane import Answer
-from redpacket.commit.load import Loaded
 from redpacket.commit.path import CommitPath
 from redpacket.events import PacketTerms
-from redpacket.ids import parse_id
 from redpacket.log.producer import LogUnavailableError
 from redpacket.operations import Claim
 from redpacket.settings import Settings
 from redpacket.shard.client import MemoryFullError, ShardClosedError, ShardUnreachableError
-from redpacket.shard.read import Absent, ClaimAnswer, ClaimPage, HeldPacket, PacketHead
+from redpacket.shard.read import ClaimAnswer, ClaimPage, HeldPacket, PacketHead
 from redpacket.shard.reserve import ClaimFound, Entry, OperationFound, Pending, Refused, ReservedClaim
 from redpacket.split import SplitParameters, split_amounts
 from service.app import build_app
@@ -271,39 +268,3 @@ async def test_the_list_is_there_when_the_ledger_is_not_but_nothing_is_called_se
     parts.settled = BooksUnavailableError("x")
     claims = (await api.get(f"/v1/packets/{ID}/claims")).json()["claims"]
     assert [claim["settled"] for claim in claims] == [False, False]
-
-
-class Ledger:
-    """Stands for the loader: what it says of an operation that Redis does not hold, in turn."""
-
-    def __init__(self, *says: Any) -> None:
-        self._says = list(says)
-
-    async def load_operation(self, _shard: int, _identity: str) -> Any:
-        return self._says.pop(0)
-
-
-class Shard:
-    """Stands for Redis: answers in turn."""
-
-    def __init__(self, *says: Any) -> None:
-        self._says = list(says)
-
-    async def call(self, *_: Any) -> Any:
-        return self._says.pop(0)
-
-
-async def test_an_absent_packet_is_loaded_and_read_again() -> None:
-    id = parse_id(ID)
-    assert id is not None
-    missing, other = Absent.MISSING.value, Absent.OTHER.value
-    there = [msgpack.encode(held().head)]
-
-    def reader(shard: Shard, ledger: Ledger) -> PacketReader:
-        return PacketReader(cast("Any", shard), cast("Any", ledger))
-
-    behind_then_there = Ledger(Loaded.BEHIND, Loaded.THERE)
-    assert await reader(Shard(missing, missing, there), behind_then_there).packet(id) == held()
-    for shard, ledger in ((Shard(missing), Ledger(5)), (Shard(other), Ledger())):
-        with pytest.raises(Exception, match="no such packet"):
-            await reader(shard, ledger).packet(id)
