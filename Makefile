@@ -1,7 +1,7 @@
 PYTHON ?= python3
 ARGS ?=
 
-.PHONY: run test lint lock
+.PHONY: run test test-model lint lock
 
 # The whole system on this machine, in the foreground: make run ARGS="--port 9000"
 run: .venv
@@ -10,6 +10,10 @@ run: .venv
 # Everything that runs within ten minutes, a sample of the faults included.
 test: .venv lint
 	.venv/bin/pytest $(ARGS)
+
+# The models of the protocol, all of them: some minutes. Prints a table, and each rule's counterexample.
+test-model: .venv
+	.venv/bin/python -m tests.model $(ARGS)
 
 lint: .venv
 	.venv/bin/ruff check

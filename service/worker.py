@@ -107,7 +107,7 @@ async def _wire(settings: Settings, resources: AsyncExitStack, stop: asyncio.Eve
     amounts = Amounts(keys.split_key)
     loader = Loader(client, books)
     resources.push_async_callback(loader.aclose)
-    funds = Funds(books, loader, ends)
+    funds = Funds(books, ends)
     resources.push_async_callback(funds.aclose)
     path = CommitPath(settings, client, producer, amounts, loader, funds)
     resources.push_async_callback(path.aclose)

@@ -103,7 +103,7 @@ class Deployment:
             amounts = Amounts(self.keys.split_key)
             loader = Loader(client, books)
             resources.push_async_callback(loader.aclose)
-            funds = Funds(books, loader, ends)
+            funds = Funds(books, ends)
             resources.push_async_callback(funds.aclose)
             path = CommitPath(settings, client, producer, amounts, loader, funds)
             resources.push_async_callback(path.aclose)

@@ -5,6 +5,7 @@ again with a number of its own.
 """
 
 import asyncio
+import secrets
 
 import asyncpg
 
@@ -38,11 +39,12 @@ class Opener:
             seen = (await fence_state(self._client, shard)).epoch
             epoch = int(await self._pool.fetchval(_QUERIES["take_epoch"], shard, seen))
             # Closed before the Fence is written: nothing may be reserved under an older epoch and published behind it.
-            if not await close_shard(self._client, shard, epoch):
+            nonce = secrets.token_hex(8)
+            if not await close_shard(self._client, shard, epoch, nonce):
                 raise AbandonedError(f"shard {shard}: Redis has seen an epoch as high as {epoch}")
             fence_offset = await self._producer.append(shard, Fence(epoch))
             await self._settled_up_to(shard, epoch, fence_offset)
-            if not await bless_shard(self._client, shard, epoch, fence_offset + 1):
+            if not await bless_shard(self._client, shard, epoch, nonce, fence_offset + 1):
                 raise AbandonedError(f"shard {shard}: epoch {epoch} was not blessed: Redis or its fence has changed")
         return epoch
 

@@ -7,7 +7,7 @@ until every shard is settled up to there; the wallet is read after that.
 import asyncio
 
 from redpacket.books.database import Books
-from redpacket.commit.load import Loader
+from redpacket.books.snapshots import wallet_snapshots
 from redpacket.commit.rounds import Rounds
 from redpacket.log.topic import LogEnds
 
@@ -17,9 +17,8 @@ _LOOK_AGAIN_S = 0.02
 class Funds:
     """The cold path of a payer whose wallet seems short. What is asked of all shards is shared by those who wait."""
 
-    def __init__(self, books: Books, loader: Loader, ends: LogEnds) -> None:
+    def __init__(self, books: Books, ends: LogEnds) -> None:
         self._books = books
-        self._loader = loader
         self._ends: Rounds[None, list[int]] = Rounds(lambda _: ends.read())
         self._settled: Rounds[None, list[int]] = Rounds(self._read_settled)
 
@@ -27,15 +26,17 @@ class Funds:
         await self._ends.aclose()
         await self._settled.aclose()
 
-    async def refresh_after_all(self, shard: int, owner: str) -> None:
-        """Refreshes the wallet from a reading of the ledger that has everything acknowledged before this call.
+    async def credited_after_all(self, shard: int, owner: str) -> int:
+        """All that ever came in to the wallet, on a reading that has everything acknowledged before this call.
 
-        Waits as long as the ledger takes: the caller has the deadline. Raises LogUnavailableError, and as Loader.
+        Waits as long as the ledger takes: the caller has the deadline. Raises LogUnavailableError and
+        BooksUnavailableError.
         """
         ends = await self._ends.join(None)
         while any(settled < end for settled, end in zip(await self._settled.join(None), ends, strict=True)):
             await asyncio.sleep(_LOOK_AGAIN_S)
-        await self._loader.load_wallet(shard, owner)
+        credited_minor, _ = (await wallet_snapshots(self._books, shard, [owner])).wallets[owner]
+        return credited_minor
 
     async def _read_settled(self, _: None) -> list[int]:
         (row,) = await self._books.rows("settled_up_to")

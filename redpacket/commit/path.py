@@ -82,7 +82,7 @@ class CommitPath:
         """
         deadline_s, deadline_ms = self._deadline()
         part = packet_part(terms) if isinstance(terms, PacketTerms) else ()
-        item = OperationItem(identity, shard, deadline_ms, -1, payer or "", amount_minor, terms, part)
+        item = OperationItem(identity, shard, deadline_ms, -1, payer or "", amount_minor, 0, terms, part)
         return await self._resolve(shard, item, deadline_s)
 
     def _deadline(self) -> tuple[float, int]:
@@ -119,7 +119,8 @@ class CommitPath:
                 if attempt.short == 1:
                     await self._loader.load_wallet(shard, attempt.item.payer)
                 else:
-                    await self._funds.refresh_after_all(shard, attempt.item.payer)
+                    credited_minor = await self._funds.credited_after_all(shard, attempt.item.payer)
+                    attempt.item = replace(attempt.item, credited_minor=credited_minor)
                 return False
             case _:
                 return True

@@ -21,11 +21,11 @@ async def fence_state(client: ShardClient, shard: int) -> FenceState:
     return _decode(await client.call("fence_state", shard))
 
 
-async def close_shard(client: ShardClient, shard: int, epoch: int) -> bool:
-    """False where an epoch as high or higher has been here."""
-    return bool(await client.call("close", shard, epoch))
+async def close_shard(client: ShardClient, shard: int, epoch: int, nonce: str) -> bool:
+    """False where an epoch as high or higher has been here. `nonce` is the opening's own."""
+    return bool(await client.call("close", shard, epoch, nonce))
 
 
-async def bless_shard(client: ShardClient, shard: int, epoch: int, floor: int) -> bool:
-    """Opens the shard; false where the fence is not exactly `epoch`, never opened, on this Redis process."""
-    return bool(await client.call("bless", shard, epoch, floor))
+async def bless_shard(client: ShardClient, shard: int, epoch: int, nonce: str, floor: int) -> bool:
+    """Opens the shard; false where the fence is not the one of this opening, never opened, on this Redis process."""
+    return bool(await client.call("bless", shard, epoch, nonce, floor))

@@ -25,7 +25,8 @@ class PacketPart(Struct, frozen=True, array_like=True):
 class OperationItem(Struct, frozen=True, array_like=True, tag="operation"):
     """`proof`: next_offset of the snapshot of the ledger that does not know the identity, -1 for none.
 
-    `payer` is '' where no wallet pays (a top-up); `packet` is () unless the operation opens a packet.
+    `payer` is '' where no wallet pays (a top-up); `credited_minor`: what a reading of the ledger found come in to his
+    wallet, 0 for none; `packet` is () unless the operation opens a packet.
     """
 
     identity: str
@@ -34,6 +35,7 @@ class OperationItem(Struct, frozen=True, array_like=True, tag="operation"):
     proof: int
     payer: str
     amount_minor: int
+    credited_minor: int
     terms: Terms
     packet: PacketPart | tuple[()]
 

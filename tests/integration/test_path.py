@@ -12,6 +12,7 @@ from redpacket.events import PacketOpened, PacketTerms, ShareClaimed
 from redpacket.ids import OperationId, identity_of
 from redpacket.log.record import Batch, Fence
 from redpacket.shard.client import ShardClosedError, ShardUnreachableError
+from redpacket.shard.load import Installed, load_wallet
 from redpacket.shard.reserve import ClaimItem, OperationItem, Pending, Refused, Reserved, packet_part, reserve
 from redpacket.split import SplitParameters
 from service.problems import ProblemError
@@ -281,7 +282,7 @@ async def test_a_send_that_died_leaves_nothing_to_the_next_one_with_its_key(depl
         proof = await worker.loader.load_operation(shard, identity)
         assert isinstance(proof, Absent)
         died = PacketTerms("alice", "CNY", SplitParameters("lucky", 5_000, 2, 5_000, 1), "", 60)
-        item = OperationItem(identity, shard, 0, proof.next_offset, "alice", 5_000, died, packet_part(died))
+        item = OperationItem(identity, shard, 0, proof.next_offset, "alice", 5_000, 0, died, packet_part(died))
         reply, _ = await reserve(worker.client, shard, 256, [], [item])
         reserved = reply.results[0]
         assert isinstance(reserved, Reserved)
@@ -359,3 +360,20 @@ async def test_what_was_acknowledged_is_read_the_same_after_redis_lost_everythin
         assert [it.owner for it in claims.claims] == ["p0", "p1", "p2"]
         with pytest.raises(ProblemError, match="no such packet"):
             await reader.packet(OperationId(packet.shard, packet.day, "0" * 32))
+
+
+async def test_a_reading_of_the_ledger_rides_on_the_reserve_that_might_say_short(deployment: Deployment) -> None:
+    async with deployment.ledger(), deployment.worker() as worker:
+        found(await deployment.top_up(worker, "alice", 100))
+        await deployment.settled(worker)
+        identity, shard = identity_of(deployment.keys.id_key, "alice", "k"), deployment.shard_of("alice")
+        proof = await worker.loader.load_operation(shard, identity)
+        assert isinstance(proof, Absent)
+        # The wallet as an older reading had it: nothing has come in yet.
+        assert await load_wallet(worker.client, shard, proof.next_offset, "alice", 0, 0) is Installed.LOADED
+        terms = PacketTerms("alice", "CNY", SplitParameters("lucky", 100, 2, 100, 1), "", 60)
+        item = OperationItem(identity, shard, 0, proof.next_offset, "alice", 100, 0, terms, packet_part(terms))
+        reply, _ = await reserve(worker.client, shard, 256, [], [item])
+        assert reply.results[0] == Refused("short")
+        reply, _ = await reserve(worker.client, shard, 256, [], [replace(item, credited_minor=100)])
+        assert isinstance(reply.results[0], Reserved)

@@ -356,7 +356,7 @@ class Claims:
 
     def _evict(self, state: State, reading: Reading) -> Iterator[Step[State]]:
         redis, packet = state.redis, state.redis.packet
-        if packet is None or (redis.outbox and self.keeps(Rule.EVICT_CONFIRMED)):
+        if packet is None or redis.outbox:
             return
         equal = as_settled(packet) == reading.ledger.claims and (packet.over == "closed") == (
             reading.ledger.refunded >= 0

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 S = TypeVar("S", bound=Hashable)
 
@@ -59,7 +59,7 @@ class Report:
         )
 
 
-def explore(model: Model[S]) -> Report:
+def explore(model: Model[Any]) -> Report:
     """All of the model, or the shortest way to what is wrong with it."""
     # Nothing here is garbage before the end, and looking for it among millions of tuples takes a third of the time.
     gc.disable()

@@ -25,6 +25,7 @@ class Fence(NamedTuple):
     replid: int
     open: str
     floor: int
+    nonce: int = 0
 
 
 class Share(NamedTuple):
@@ -61,6 +62,7 @@ class Opening(NamedTuple):
     """How far an owner has come with its number."""
 
     epoch: int
+    nonce: int  # its own, also where a restored Postgres has given its number out before
     closed: bool = False
     written: bool = False
     fence_at: int = -1  # the offset behind its Fence, once that is settled
@@ -85,7 +87,7 @@ class State(NamedTuple):
     log: tuple[Record, ...] = ()
     past: tuple[Record, ...] = ()  # settled records, for a restored Postgres to settle again
     late: tuple[Record, ...] = ()
-    late_bless: tuple[tuple[int, int], ...] = ()
+    late_bless: tuple[Opening, ...] = ()
     works: tuple[Work, ...] = ()
     reading: tuple[int, str] | None = None
     told: str = ""
@@ -192,14 +194,18 @@ class Openings:
         alone = not any(state.owners) and not self._epoch(redis)
         if epoch < self.epochs or (epoch == self.epochs and alone):
             taken = state._replace(postgres=postgres._replace(taken=epoch))
-            yield Step(f"owner {owner + 1} takes epoch {epoch}", with_owner(taken, owner, Opening(epoch)))
+            yield Step(
+                f"owner {owner + 1} takes epoch {epoch}", with_owner(taken, owner, Opening(epoch, state.restores))
+            )
 
     def _close(self, state: State, owner: int, opening: Opening) -> Step[State]:
         redis, name = state.redis, f"owner {owner + 1}"
-        if redis.fence and redis.fence.epoch >= opening.epoch and self.keeps(Rule.CLOSE_UPWARDS):
+        if redis.fence and redis.fence.epoch >= opening.epoch:
             return Step(f"{name} is refused: Redis has seen as high an epoch", with_owner(state, owner, None))
         share = None if self.keeps(Rule.EPOCH_IN_KEYS) else redis.share
-        closed = redis._replace(fence=Fence(opening.epoch, redis.run, redis.replid, "new", 0), share=share)
+        closed = redis._replace(
+            fence=Fence(opening.epoch, redis.run, redis.replid, "new", 0, opening.nonce), share=share
+        )
         after = with_owner(state._replace(redis=closed), owner, opening._replace(closed=True))
         return Step(f"{name} closes the shard under epoch {opening.epoch}", after)
 
@@ -224,23 +230,23 @@ class Openings:
             done = state
             if state.redis.fence is None:
                 yield self._close(state, owner, opening)
-        blessed = self._blessed(done, opening.epoch, opening.fence_at)
+        blessed = self._blessed(done, opening)
         clear = "blesses" if blessed.redis != state.redis else "may not bless"
         yield Step(f"{name} {clear} epoch {opening.epoch}", blessed)
         if state.faults and opening.epoch < self.epochs:
-            twice = blessed._replace(late_bless=((opening.epoch, opening.fence_at),), faults=state.faults - 1)
+            twice = blessed._replace(late_bless=(opening,), faults=state.faults - 1)
             yield Step(f"{name} {clear} epoch {opening.epoch}, and a second copy is under way", twice, True)
 
-    def _blessed(self, state: State, epoch: int, fence_at: int) -> State:
+    def _blessed(self, state: State, opening: Opening) -> State:
         redis = state.redis
         fence = redis.fence
         if fence is None or (fence.run, fence.replid) != (redis.run, redis.replid):
             return state
-        if (fence.epoch != epoch and self.keeps(Rule.BLESS_THIS_EPOCH)) or (
+        if ((fence.epoch, fence.nonce) != (opening.epoch, opening.nonce) and self.keeps(Rule.BLESS_THIS_OPENING)) or (
             fence.open != "new" and self.keeps(Rule.BLESS_ONCE)
         ):
             return state
-        floor = fence_at if self.keeps(Rule.FLOOR_AT_BLESS) else 0
+        floor = opening.fence_at if self.keeps(Rule.FLOOR_AT_BLESS) else 0
         return state._replace(redis=redis._replace(fence=fence._replace(open="1", floor=floor)))
 
     # Ledger ---------------------------------------------------------------------------------------------------------
@@ -262,7 +268,7 @@ class Openings:
         record, *rest = state.log
         postgres = self.settled(state.postgres, record)
         moved = postgres != state.postgres
-        past = (*state.past, record) if moved and self.restores else state.past
+        past = (*state.past, record._replace(owner=-1)) if moved and self.restores else state.past
         after = state._replace(postgres=postgres, log=tuple(rest), past=past)
         waiting = state.owners[record.owner] if record.owner >= 0 else None
         if waiting:
@@ -329,10 +335,10 @@ class Openings:
                     state._replace(late=without_one(state.late, record), log=(*state.log, record)),
                     True,
                 )
-        for epoch, fence_at in state.late_bless:
+        for opening in state.late_bless:
             yield Step(
-                f"the second bless of epoch {epoch} reaches Redis",
-                self._blessed(state._replace(late_bless=()), epoch, fence_at),
+                f"the second bless of epoch {opening.epoch} reaches Redis",
+                self._blessed(state._replace(late_bless=()), opening),
                 True,
             )
 

@@ -218,9 +218,8 @@ class Sends:
         short = state.short
         if short is None:
             for item in self.requests:
-                if self.funds:
-                    asked = state._replace(short=Short(item, state.came_in))
-                    yield Step(f"a request for {item[0]} arrives whose payer will seem short", asked)
+                asked = state._replace(short=Short(item, state.came_in))
+                yield Step(f"a request for {item[0]} arrives whose payer will seem short", asked)
         elif short.read < 0 and (state.ledger.credits >= short.owed or not self.keeps(Rule.READING_OF_ALL)):
             read = state._replace(short=short._replace(read=state.ledger.credits))
             yield Step(f"its reading of every shard finds {state.ledger.credits} come in", read)
@@ -320,7 +319,7 @@ class Sends:
             yield Step("a reading is thrown away", ranked(rest))
             if state.redis.open:
                 yield from self._load(rest, held)
-                if self.evictions and (not state.redis.outbox or not self.keeps(Rule.EVICT_CONFIRMED)):
+                if self.evictions and not state.redis.outbox:
                     yield from self._evict(rest, held)
 
     def _load(self, state: State, reading: Reading) -> Iterator[Step[State]]:
@@ -328,8 +327,6 @@ class Sends:
         spent = len(ledger.operations)
         if redis.wallet:
             refreshed = Wallet(max(redis.wallet.credited, ledger.credits), redis.wallet.reserved)
-            if not self.keeps(Rule.CREDITED_GROWS):
-                refreshed = refreshed._replace(credited=ledger.credits)
             if not self.keeps(Rule.RESERVED_IS_REDISES):
                 refreshed = refreshed._replace(reserved=spent)
             if refreshed != redis.wallet:

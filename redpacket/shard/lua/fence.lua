@@ -1,6 +1,7 @@
 -- fence: what stands before every function of this library.
 --
--- keys   {rpN}fence, a hash of epoch, run_id, replid (the Redis process that was blessed), open, floor.
+-- keys   {rpN}fence, a hash of epoch, nonce (of the opening), run_id, replid (the Redis process that was blessed), open,
+--        floor.
 --        Every other key of shard N is '{rpN}EPOCH:...': what an older epoch left is invisible at once.
 -- rule   every function looks at the fence first; where it is missing, not open, or names another process than
 --        this one, nothing is changed and the answer is STALE. A restart, a promotion and a FLUSHALL thereby close
@@ -56,22 +57,25 @@ local function fence_state(keys)
   return cmsgpack.pack({ tonumber(epoch or 0), fence and 1 or 0, fence and fence.floor or 0, now_ms() })
 end
 
--- close(epoch): the second step of an opening. 1, or 0 where an epoch as high or higher has been here.
+-- close(epoch, nonce): the second step of an opening. 1, or 0 where an epoch as high or higher has been here.
 local function close(keys, args)
   local epoch = tonumber(args[1])
   if tonumber(redis.call('HGET', keys[1], 'epoch') or 0) >= epoch then return 0 end
   local run_id, replid = this_process()
-  redis.call('HSET', keys[1], 'epoch', args[1], 'run_id', run_id, 'replid', replid, 'open', 'new', 'floor', '0')
+  redis.call('HSET', keys[1], 'epoch', args[1], 'nonce', args[2], 'run_id', run_id, 'replid', replid, 'open', 'new',
+    'floor', '0')
   return 1
 end
 
--- bless(epoch, floor): the last step. 1 only where the fence is there, is exactly this epoch, names this process and
--- was never opened ('new': once opened and closed again it is '0', and a number gets one pass).
+-- bless(epoch, nonce, floor): the last step. 1 only where the fence is there, is the one that this very opening closed
+-- (its epoch alone would not do: a restored Postgres may give a number out again), names this process and was never
+-- opened ('new': once opened and closed again it is '0', and a number gets one pass).
 local function bless(keys, args)
-  local held = redis.call('HMGET', keys[1], 'epoch', 'run_id', 'replid', 'open')
+  local held = redis.call('HMGET', keys[1], 'epoch', 'nonce', 'run_id', 'replid', 'open')
   local run_id, replid = this_process()
-  if held[1] ~= args[1] or held[2] ~= run_id or held[3] ~= replid or held[4] ~= 'new' then return 0 end
-  redis.call('HSET', keys[1], 'open', '1', 'floor', args[2])
+  if held[1] ~= args[1] or held[2] ~= args[2] or held[5] ~= 'new' then return 0 end
+  if held[3] ~= run_id or held[4] ~= replid then return 0 end
+  redis.call('HSET', keys[1], 'open', '1', 'floor', args[3])
   return 1
 end
 

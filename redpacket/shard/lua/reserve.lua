@@ -12,10 +12,12 @@
 --        outbox          see outbox.lua
 -- args   packed {outbox_max, confirms, items}. confirms as in outbox.lua; items are
 --        {'claim', identity, id, deadline, owner}
---        {'operation', identity, shard, deadline, proof, payer or '', amount, terms, packet = {} or
+--        {'operation', identity, shard, deadline, proof, payer or '', amount, credited, terms, packet = {} or
 --         {split, shares, expires_in_ms}}
 --        deadlines in ms by this server's TIME, 0 for none; proof is the next_offset of the ledger's snapshot that
---        does not know the identity, -1 for none.
+--        does not know the identity, -1 for none; credited is what a reading of the ledger found come in to the
+--        payer's wallet, 0 for none. It rides here since the wallet may be lost, and loaded from an older reading,
+--        between any refresh and this call.
 -- does   atomically: confirms; decides every item in order, each seeing what the ones before it took; then writes
 --        all, with ONE outbox entry for the batch. Repeats are looked at before any state.
 -- gives  {packed {epoch, now, confirmed, entry or 0, results}, the packed entry or ''}, or STALE. A result is
@@ -149,7 +151,7 @@ local function decide_claim(batch, item)
 end
 
 local function decide_operation(batch, item)
-  local identity, shard, deadline, proof, payer, amount, terms, packet = unpack(item, 2, 9)
+  local identity, shard, deadline, proof, payer, amount, credited, terms, packet = unpack(item, 2, 10)
   local operation = operation_of(batch, identity)
   if operation then
     if operation.entry == batch.entry then
@@ -166,6 +168,7 @@ local function decide_operation(batch, item)
   local refusal = refused_at_the_door(batch, deadline)
   if refusal then return refusal end
   if wallet then
+    wallet.credited = math.max(wallet.credited, credited)
     if wallet.credited - wallet.reserved - wallet.took < amount then
       return { 'refused', any_unconfirmed(batch, wallet) and 'busy' or 'short' }
     end
@@ -225,7 +228,8 @@ end
 local function write_batch(batch, packed)
   for _, wallet in pairs(batch.wallets) do
     if wallet and wallet.took > 0 then
-      redis.call('HSET', wallet.key, 'reserved', wallet.reserved + wallet.took, 'entries', cmsgpack.pack(wallet.entries))
+      redis.call('HSET', wallet.key, 'credited', wallet.credited, 'reserved', wallet.reserved + wallet.took,
+        'entries', cmsgpack.pack(wallet.entries))
     end
   end
   for _, operation in pairs(batch.operations) do

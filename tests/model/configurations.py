@@ -1,0 +1,105 @@
+"""Which models are explored, with which bounds: the short ones by `make test`, all by `make test-model`."""
+
+from dataclasses import fields, replace
+
+from tests.model.claims import Claims
+from tests.model.closing import Closing
+from tests.model.opening import Openings
+from tests.model.rules import Rule
+from tests.model.sends import KEY, Sends
+from tests.model.settling import Settling
+
+Configuration = Claims | Closing | Openings | Sends | Settling
+
+CLAIMS = Claims("claims", faults=1, epochs=2)
+TWO_READINGS = Claims("claims, two readings on their way", shares=1, readings=2, faults=1, epochs=2)
+MEMORY = Claims("claims, sold out from memory", people="abc", shares=1, memory=True, faults=1, epochs=2)
+SEND_PENDING = Claims("claims, the send unconfirmed", shares=1, send_pending=True, faults=1, epochs=2)
+OPENING = Openings("opening, two owners")
+OPENING_DISTURBED = Openings("opening, two faults", faults=2)
+COPIES = Openings("opening, older copies", faults=2, swaps=True, owners=1)
+RESTORED = Openings("opening, Postgres restored", owners=1, epochs=4, begun=2, faults=3, restores=1)
+FOUR_EPOCHS = Openings("opening, four epochs", epochs=4)
+WALLET = Sends("sends, one wallet")
+KEYS = Sends("sends, one key with two terms", requests=((KEY, 1), (KEY, 2)), funds=2, credit=False, claimant=True)
+WALLET_READINGS = Sends("sends, two readings on their way", readings=2, credit=False)
+CLOSING = Closing("closing, one share", shares=1)
+CLOSING_SHARED = Closing("closing, a share left", people="a")
+SETTLING = Settling("settling")
+
+SHORT: tuple[Configuration, ...] = (
+    CLAIMS,
+    TWO_READINGS,
+    MEMORY,
+    SEND_PENDING,
+    OPENING,
+    COPIES,
+    RESTORED,
+    WALLET,
+    KEYS,
+    WALLET_READINGS,
+    CLOSING,
+    CLOSING_SHARED,
+    SETTLING,
+)
+
+LONG: tuple[Configuration, ...] = (
+    Claims("claims, two faults", faults=2, epochs=3),
+    Claims("claims, three people and memory", people="abc", memory=True, faults=1, epochs=2),
+    OPENING_DISTURBED,
+    Settling("settling, three at once", batch=3, faults=3),
+)
+
+# Where each rule is missed.
+MISSED_IN: dict[Rule, Configuration] = {
+    Rule.FENCE_FIRST: OPENING,
+    Rule.RUN_ID: COPIES,
+    Rule.REPLID: COPIES,
+    Rule.EPOCH_IN_KEYS: CLAIMS,
+    Rule.ERROR_CLOSES: CLAIMS,
+    Rule.CONFIRM_AFTER_ACK: CLAIMS,
+    Rule.CONFIRM_UNDER_ITS_EPOCH: CLAIMS,
+    Rule.PUBLISH_UNDER_ITS_EPOCH: CLAIMS,
+    Rule.ENTRY_THERE_IS_NO_200: CLAIMS,
+    Rule.WHOLE_ENTRY: CLAIMS,
+    Rule.REPEATS_BEFORE_STATE: CLAIMS,
+    Rule.SEND_CONFIRMED_FIRST: SEND_PENDING,
+    Rule.BUSY: TWO_READINGS,
+    Rule.MEMORY_WHEN_CONFIRMED: MEMORY,
+    Rule.MEMORY_NOT_FOR_WINNERS: MEMORY,
+    Rule.LOAD_ABOVE_FLOOR: CLAIMS,
+    Rule.LOAD_NEVER_OVER: CLAIMS,
+    Rule.LOAD_WHOLE: CLAIMS,
+    Rule.PROOF_OF_ABSENCE: KEYS,
+    Rule.NOT_FOUND_PROVED: KEYS,
+    Rule.READING_OF_ALL: WALLET,
+    Rule.READING_RIDES: WALLET,
+    Rule.RESERVED_IS_REDISES: WALLET,
+    Rule.EVICT_EQUAL: CLAIMS,
+    Rule.EVICT_RAISES_FLOOR: TWO_READINGS,
+    Rule.CLOSE_BEFORE_FENCE: OPENING,
+    Rule.BLESS_THIS_OPENING: OPENING_DISTURBED,
+    Rule.BLESS_ONCE: OPENING_DISTURBED,
+    Rule.ONE_PASS: OPENING,
+    Rule.FENCE_RAISED: RESTORED,
+    Rule.LAST_TAKEN: FOUR_EPOCHS,
+    Rule.FLOOR_AT_BLESS: CLAIMS,
+    Rule.LOWER_EPOCHS_IGNORED: CLAIMS,
+    Rule.HIGHEST_FENCE: SETTLING,
+    Rule.OFFSET_MOVES_ONCE: SETTLING,
+    Rule.ROWS_ONCE: SETTLING,
+    Rule.REFUND_WHEN_DRAINED: CLOSING_SHARED,
+    Rule.CLOSED_STAYS_CLOSED: CLOSING_SHARED,
+}
+
+
+def without(rule: Rule) -> Configuration:
+    return replace(MISSED_IN[rule], without=rule)
+
+
+def bounds(model: Configuration) -> str:
+    values = {
+        field.name: getattr(model, field.name) for field in fields(model) if field.name not in ("name", "without")
+    }
+    named = (name if value is True else f"{name} {value}" for name, value in values.items() if value is not False)
+    return ", ".join(name for name in named if not name.startswith("requests"))

@@ -1,0 +1,36 @@
+"""The protocol holds in every state of the models, and each of its rules is needed."""
+
+import pytest
+
+from tests.model.configurations import LONG, MISSED_IN, SHORT, Configuration, without
+from tests.model.explore import explore
+from tests.model.rules import Rule
+
+
+def check(model: Configuration) -> None:
+    report = explore(model)
+    print(f"{report.name}: {report.states:,} states, {report.transitions:,} transitions, {report.seconds:.1f} s")
+    assert not report.problem, report.in_words()
+
+
+@pytest.mark.parametrize("model", SHORT, ids=lambda model: model.name)
+def test_protocol_holds(model: Configuration) -> None:
+    check(model)
+
+
+@pytest.mark.model_long
+@pytest.mark.parametrize("model", LONG, ids=lambda model: model.name)
+def test_protocol_holds_within_wider_bounds(model: Configuration) -> None:
+    check(model)
+
+
+@pytest.mark.parametrize("rule", MISSED_IN, ids=lambda rule: f"{rule.number} {rule.name}")
+def test_rule_is_needed(rule: Rule) -> None:
+    """Taken away, a model finds what it was for; the words are printed (-rP)."""
+    report = explore(without(rule))
+    assert report.problem, f"no model misses {rule.number}"
+    print(f"{rule.number} taken away: {rule.what}\n{report.in_words()}")
+
+
+def test_every_rule_is_looked_at() -> None:
+    assert set(MISSED_IN) == set(Rule)
