@@ -17,8 +17,9 @@ MEMORY = Claims("claims, sold out from memory", people="abc", shares=1, memory=T
 SEND_PENDING = Claims("claims, the send unconfirmed", shares=1, send_pending=True, faults=1, epochs=2)
 OPENING = Openings("opening, two owners")
 OPENING_DISTURBED = Openings("opening, two faults", faults=2)
-COPIES = Openings("opening, older copies", faults=2, swaps=True, owners=1)
-RESTORED = Openings("opening, Postgres restored", owners=1, epochs=4, begun=2, faults=3, restores=1)
+COPIES = Openings("opening, older copies", swaps=True)
+RESTORED = Openings("opening, Postgres restored", owners=1, epochs=4, begun=2, faults=2, restores=1)
+RESTORED_DISTURBED = replace(RESTORED, name="opening, Postgres restored, three faults", faults=3)
 FOUR_EPOCHS = Openings("opening, four epochs", epochs=4)
 WALLET = Sends("sends, one wallet")
 KEYS = Sends("sends, one key with two terms", requests=((KEY, 1), (KEY, 2)), funds=2, credit=False, claimant=True)
@@ -33,8 +34,6 @@ SHORT: tuple[Configuration, ...] = (
     MEMORY,
     SEND_PENDING,
     OPENING,
-    COPIES,
-    RESTORED,
     WALLET,
     KEYS,
     WALLET_READINGS,
@@ -46,7 +45,10 @@ SHORT: tuple[Configuration, ...] = (
 LONG: tuple[Configuration, ...] = (
     Claims("claims, two faults", faults=2, epochs=3),
     Claims("claims, three people and memory", people="abc", memory=True, faults=1, epochs=2),
+    COPIES,
+    RESTORED,
     OPENING_DISTURBED,
+    FOUR_EPOCHS,
     Settling("settling, three at once", batch=3, faults=3),
 )
 
@@ -81,7 +83,7 @@ MISSED_IN: dict[Rule, Configuration] = {
     Rule.BLESS_THIS_OPENING: OPENING_DISTURBED,
     Rule.BLESS_ONCE: OPENING_DISTURBED,
     Rule.ONE_PASS: OPENING,
-    Rule.FENCE_RAISED: RESTORED,
+    Rule.FENCE_RAISED: RESTORED_DISTURBED,
     Rule.LAST_TAKEN: FOUR_EPOCHS,
     Rule.FLOOR_AT_BLESS: CLAIMS,
     Rule.LOWER_EPOCHS_IGNORED: CLAIMS,

@@ -252,5 +252,10 @@ class Rule(Enum):
         self.code = code
 
     @property
+    def row(self) -> str:
+        """As ARCHITECTURE.md lists it."""
+        return f"| {self.number} | {self.what} | {self.why} | {self.step} | {self.code} |"
+
+    @property
     def number(self) -> str:
         return f"R{list(Rule).index(self) + 1}"

@@ -1,5 +1,8 @@
 """The protocol holds in every state of the models, and each of its rules is needed."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from tests.model.configurations import LONG, MISSED_IN, SHORT, Configuration, without
@@ -32,5 +35,7 @@ def test_rule_is_needed(rule: Rule) -> None:
     print(f"{rule.number} taken away: {rule.what}\n{report.in_words()}")
 
 
-def test_every_rule_is_looked_at() -> None:
+def test_every_rule_is_looked_at_and_listed() -> None:
     assert set(MISSED_IN) == set(Rule)
+    lines = (Path(__file__).parents[2] / "ARCHITECTURE.md").read_text().splitlines()
+    assert [line for line in lines if re.match(r"\| R\d", line)] == [rule.row for rule in Rule]
