@@ -20,6 +20,7 @@ OPENING_DISTURBED = Openings("opening, two faults", faults=2)
 COPIES = Openings("opening, older copies", swaps=True)
 RESTORED = Openings("opening, Postgres restored", owners=1, epochs=4, begun=2, faults=2, restores=1)
 RESTORED_DISTURBED = replace(RESTORED, name="opening, Postgres restored, three faults", faults=3)
+THREE_OWNERS = Openings("opening, three owners", owners=3, epochs=4)
 FOUR_EPOCHS = Openings("opening, four epochs", epochs=4)
 WALLET = Sends("sends, one wallet")
 KEYS = Sends("sends, one key with two terms", requests=((KEY, 1), (KEY, 2)), funds=2, credit=False, claimant=True)
@@ -49,6 +50,7 @@ LONG: tuple[Configuration, ...] = (
     RESTORED,
     OPENING_DISTURBED,
     FOUR_EPOCHS,
+    THREE_OWNERS,
     Settling("settling, three at once", batch=3, faults=3),
 )
 
