@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import shlex
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -48,7 +49,9 @@ def up(data: Path, port: int, api: int, ledger: int, redis_server: str | None) -
 
     def say_what_to_try() -> None:
         click.echo(
-            _WHAT_TO_TRY.format(url=read_stack(data).url, data=f" --data {data}" if data != Path("data") else "")
+            _WHAT_TO_TRY.format(
+                url=read_stack(data).url, data=f" --data {shlex.quote(str(data))}" if data != Path("data") else ""
+            )
         )
 
     sys.exit(asyncio.run(run_up(data, port, api, ledger, click.echo, say_what_to_try, redis_binary=redis_server)))

@@ -4,8 +4,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-# Redis counts in doubles and its `..` loses digits from the 15th on; every amount and counter stays below this.
-COUNTER_MAX_MINOR = 10**13
+# Redis counts in doubles, which are exact up to 2^53: a wallet may see 9,000 amounts of this size come in.
 AMOUNT_MAX_MINOR = 10**12
 
 AmountMinor = Annotated[int, Meta(ge=1, le=AMOUNT_MAX_MINOR)]

@@ -26,7 +26,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     # Fixed for the life of a deployment: kept in Postgres, and a process that disagrees refuses to start.
     shards: Annotated[int, Meta(ge=1, le=256)] = 16
-    currency: Annotated[str, Meta(pattern="^[A-Z]{3}$")] = "CNY"
+    currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}\Z")] = "CNY"
 
     # Of the topic, when it is made. More than one broker wants 3 and 2.
     kafka_replication: Annotated[int, Meta(ge=1)] = 1

@@ -53,11 +53,22 @@ class Books:
     async def rows(self, query: str, *args: Any) -> list[asyncpg.Record]:
         """The rows of the named query. Raises BooksUnavailableError."""
         try:
-            # The pool's own deadline covers the command but not the wait for a connection.
+            # The command's own deadline does not cover the wait for a connection.
             async with asyncio.timeout(self._timeout_s):
-                return await self._pool.fetch(_QUERIES[query], *args)
+                return await self._fetch(_QUERIES[query], *args)
         except POSTGRES_FAILURES as error:
             raise BooksUnavailableError(f"postgres: {query}: {error!r}") from error
+
+    async def _fetch(self, sql: str, *args: Any) -> list[asyncpg.Record]:
+        connection = await self._pool.acquire()
+        try:
+            return await connection.fetch(sql, *args)
+        except (TimeoutError, asyncio.CancelledError):
+            # Given back as it is, it would first wait as long again for its cancel request to be answered.
+            connection.terminate()
+            raise
+        finally:
+            await self._pool.release(connection)
 
     async def row(self, query: str, *args: Any) -> asyncpg.Record | None:
         """The first row, or None."""

@@ -7,9 +7,10 @@ server there sooner or later gets that very port as its own and is connected to 
 import random
 import socket
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from redpacket.stack.error import StackError
 from redpacket.stack.files import write_whole
@@ -19,11 +20,14 @@ CLIENTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
 TRIES = 200
 
 
+Port = Annotated[int, Meta(ge=0, le=65_535)]
+
+
 class Ports(Struct, forbid_unknown_fields=True):
-    postgres: int = 0
-    redis: int = 0
-    kafka: int = 0
-    kafka_controller: int = 0
+    postgres: Port = 0
+    redis: Port = 0
+    kafka: Port = 0
+    kafka_controller: Port = 0
 
 
 def is_free(port: int) -> bool:
