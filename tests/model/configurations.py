@@ -35,6 +35,8 @@ SHORT: tuple[Configuration, ...] = (
     MEMORY,
     SEND_PENDING,
     OPENING,
+    COPIES,
+    RESTORED,
     WALLET,
     KEYS,
     WALLET_READINGS,
@@ -44,14 +46,24 @@ SHORT: tuple[Configuration, ...] = (
 )
 
 LONG: tuple[Configuration, ...] = (
-    Claims("claims, two faults", faults=2, epochs=3),
-    Claims("claims, three people and memory", people="abc", memory=True, faults=1, epochs=2),
-    COPIES,
-    RESTORED,
+    replace(CLAIMS, name="claims, two faults", faults=2, epochs=3),
+    replace(CLAIMS, name="claims, three people and memory", people="abc", memory=True),
+    replace(SEND_PENDING, name="claims, the send unconfirmed, two shares", shares=2),
+    replace(TWO_READINGS, name="claims, two readings, two faults", faults=2, epochs=3),
     OPENING_DISTURBED,
     FOUR_EPOCHS,
+    replace(FOUR_EPOCHS, name="opening, four epochs, two faults", faults=2),
     THREE_OWNERS,
-    Settling("settling, three at once", batch=3, faults=3),
+    replace(COPIES, name="opening, older copies, two faults", faults=2),
+    RESTORED_DISTURBED,
+    replace(RESTORED_DISTURBED, name="opening, Postgres restored, two owners", owners=2),
+    replace(WALLET, name="sends, two workers", workers=2),
+    replace(WALLET, name="sends, two faults", faults=2, epochs=3),
+    replace(WALLET, name="sends, two readings and a credit", readings=2),
+    replace(KEYS, name="sends, one key, two of everything", workers=2, readings=2, faults=2, epochs=3),
+    replace(CLOSING, name="closing, two people, two shares", shares=2),
+    replace(CLOSING_SHARED, name="closing, two faults", faults=2, epochs=3),
+    replace(SETTLING, name="settling, three at once", batch=3, faults=3),
 )
 
 # Where each rule is missed.
