@@ -11,7 +11,7 @@ run: .venv
 test: .venv lint
 	.venv/bin/pytest $(ARGS)
 
-# The models of the protocol, all of them: some minutes. Prints a table, and each rule's counterexample.
+# The models of the protocol, all of them: a quarter of an hour. Prints a table, and each rule's counterexample.
 test-model: .venv
 	.venv/bin/python -m tests.model $(ARGS)
 
