@@ -113,7 +113,7 @@ class LedgerConsumer(ConsumerRebalanceListener):
             if owned.position is not None or owned.held:
                 continue
             try:
-                next_offset, _ = await self._settler.position(owned.shard)
+                next_offset = await self._settler.position(owned.shard)
             except POSTGRES_FAILURES as error:
                 logger.warning("shard %d: its position cannot be read: %r", owned.shard, error)
                 await asyncio.sleep(_AGAIN_S)

@@ -3,7 +3,7 @@
 SELECT ensure_day($1)
 
 -- name: position
-SELECT next_offset, epoch_fenced FROM shard WHERE shard = $1
+SELECT next_offset FROM shard WHERE shard = $1
 
 -- name: advance
 -- The offset moves in the transaction that settles, and only from where this worker believes it to be: of two who both

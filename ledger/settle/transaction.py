@@ -28,7 +28,6 @@ class PositionLostError(Exception):
 
 class Settled(Struct, frozen=True):
     next_offset: int
-    epoch_fenced: int
     settlement: Settlement
 
 
@@ -40,12 +39,12 @@ class Settler:
         self._shard_of = shard_of
         self._days_ensured: set[date] = set()
 
-    async def position(self, shard: int) -> tuple[int, int]:
-        """(next_offset, epoch_fenced)."""
-        row = await self._pool.fetchrow(QUERIES["position"], shard)
-        if row is None:
+    async def position(self, shard: int) -> int:
+        """The shard's next_offset."""
+        next_offset = await self._pool.fetchval(QUERIES["position"], shard)
+        if next_offset is None:
             raise PositionLostError(f"there is no shard {shard} in this database")
-        return row["next_offset"], row["epoch_fenced"]
+        return int(next_offset)
 
     async def ensure_days(self, days: Iterable[date]) -> None:
         """Makes the partitions of these days where they are not there."""
@@ -86,7 +85,7 @@ class Settler:
                 settle_record(settlement, logged.kafka_offset, logged.record)
             await write_settlement(connection, settlement)
             await self._write_records(connection, settlement, held["chain"], records)
-        return Settled(next_offset, state.epoch_fenced, settlement)
+        return Settled(next_offset, settlement)
 
     async def _write_records(
         self,
