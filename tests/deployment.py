@@ -17,9 +17,9 @@ from ledger.worker import run_ledger
 from redpacket.books.database import Books
 from redpacket.books.deployment import Keys, read_keys
 from redpacket.commit.amounts import Amounts
-from redpacket.commit.funds import Funds
 from redpacket.commit.lane import Answer
 from redpacket.commit.load import Loader
+from redpacket.commit.parts import start_parts
 from redpacket.commit.path import CommitPath
 from redpacket.events import PacketTerms, TopUpTerms
 from redpacket.ids import OperationId, identity_of, parse_id, shard_of
@@ -28,12 +28,21 @@ from redpacket.log.topic import LogEnds
 from redpacket.settings import Settings
 from redpacket.shard.client import ShardClient, ShardClosedError
 from redpacket.shard.fence import fence_state
-from redpacket.shard.reserve import ClaimFound, OperationFound
+from redpacket.shard.reserve import (
+    ClaimFound,
+    ClaimItem,
+    OperationFound,
+    OutboxLimits,
+    PacketOver,
+    Reserved,
+    reserve,
+)
 from redpacket.split import SplitParameters
 from redpacket.stack.keys import ensure_keys
 from redpacket.stack.local import LocalServers
 
 LONG_S = 60.0
+LIMITS = OutboxLimits(256, 3_000)
 
 # Redis has 16; who takes one empties it.
 _redis_databases = cycle(range(1, 16))
@@ -62,12 +71,12 @@ class Deployment:
         return shard_of(owner, self.settings.shards)
 
     @asynccontextmanager
-    async def ledger(self) -> AsyncIterator[None]:
+    async def ledger(self, **changed: int) -> AsyncIterator[None]:
         """A ledger worker in this process, with every shard open before the body runs."""
         stop = asyncio.Event()
         # A group: a worker that ends by itself ends the test, which would otherwise wait for what never comes.
         async with asyncio.TaskGroup() as group:
-            group.create_task(run_ledger(self.settings, stop))
+            group.create_task(run_ledger(replace(self.settings, **changed), stop))
             try:
                 await self.wait_open()
                 yield
@@ -88,26 +97,12 @@ class Deployment:
     async def worker(self, **changed: int) -> AsyncIterator[Worker]:
         settings = replace(self.settings, **changed)
         async with AsyncExitStack() as resources:
-            client = ShardClient(settings)
-            resources.push_async_callback(client.aclose)
-            await client.load_library()
             books = Books(settings)
             await books.start()
             resources.push_async_callback(books.aclose)
-            producer = LogProducer(settings, self.topic)
-            await producer.start()
-            resources.push_async_callback(producer.stop)
-            ends = LogEnds(settings, self.topic)
-            await ends.start()
-            resources.push_async_callback(ends.stop)
-            amounts = Amounts(self.keys.split_key)
-            loader = Loader(client, books)
-            resources.push_async_callback(loader.aclose)
-            funds = Funds(books, ends)
-            resources.push_async_callback(funds.aclose)
-            path = CommitPath(settings, client, producer, amounts, loader, funds)
-            resources.push_async_callback(path.aclose)
-            yield Worker(client, books, producer, amounts, loader, path)
+            parts = await start_parts(resources, settings, self.keys, self.topic, books)
+            await parts.client.load_library()
+            yield Worker(parts.client, books, parts.producer, parts.amounts, parts.loader, parts.path)
 
     async def top_up(self, worker: Worker, owner: str, amount_minor: int, key: str | None = None) -> Answer:
         shard = self.shard_of("boss")
@@ -115,16 +110,26 @@ class Deployment:
         terms = TopUpTerms("boss", owner, self.settings.currency, amount_minor)
         return await worker.path.reserve_operation(shard, identity, None, amount_minor, terms)
 
-    async def send(self, worker: Worker, owner: str, total_minor: int, shares: int, key: str | None = None) -> Answer:
+    async def send(
+        self,
+        worker: Worker,
+        owner: str,
+        total_minor: int,
+        shares: int,
+        key: str | None = None,
+        expires_in_s: int = 86_400,
+    ) -> Answer:
         identity = identity_of(self.keys.id_key, owner, key or secrets.token_hex(8))
         split = SplitParameters("lucky", total_minor, shares, total_minor, 1)
-        terms = PacketTerms(owner, self.settings.currency, split, "Happy New Year", 86_400)
+        terms = PacketTerms(owner, self.settings.currency, split, "Happy New Year", expires_in_s)
         return await worker.path.reserve_operation(self.shard_of(owner), identity, owner, total_minor, terms)
 
-    async def sent(self, worker: Worker, owner: str, total_minor: int, shares: int) -> OperationId:
+    async def sent(
+        self, worker: Worker, owner: str, total_minor: int, shares: int, expires_in_s: int = 86_400
+    ) -> OperationId:
         """A packet, paid for by a top-up of just its total."""
         found(await self.top_up(worker, owner, total_minor))
-        return packet_of(await self.send(worker, owner, total_minor, shares))
+        return packet_of(await self.send(worker, owner, total_minor, shares, expires_in_s=expires_in_s))
 
     async def amount_of(self, worker: Worker, packet: OperationId, claim: ClaimFound) -> int:
         return (await worker.amounts.of_packet(str(packet), claim.split))[claim.share - 1]
@@ -143,6 +148,23 @@ class Deployment:
                     await asyncio.sleep(0.02)
         finally:
             await ends.stop()
+
+    async def balances(self, owner: str) -> tuple[int, int]:
+        """What the ledger says that is in the owner's wallet, and in his escrow."""
+        rows = await self.rows(
+            "SELECT kind, credits_minor - debits_minor AS minor FROM account WHERE owner = $1", owner
+        )
+        minor = {row["kind"]: row["minor"] for row in rows}
+        return minor.get("wallet", 0), minor.get("escrow", 0)
+
+    async def reserve_only(self, worker: Worker, packet: OperationId, *owners: str) -> int:
+        """Reserves claims as a worker that is killed right after it: nothing is published. The first one's share."""
+        items = [ClaimItem(packet.identity, str(packet), 0, owner) for owner in owners]
+        reply, entry = await reserve(worker.client, packet.shard, LIMITS, [], items)
+        assert entry is not None
+        first = reply.results[0]
+        assert isinstance(first, Reserved), first
+        return first.share
 
     async def rows(self, sql: str, *args: object) -> list[asyncpg.Record]:
         connection = await asyncpg.connect(self.settings.postgres_url)
@@ -192,6 +214,11 @@ def found(answer: Answer) -> OperationFound:
 
 def claimed(answer: Answer) -> ClaimFound:
     assert isinstance(answer.result, ClaimFound), answer
+    return answer.result
+
+
+def over(answer: Answer) -> PacketOver:
+    assert isinstance(answer.result, PacketOver), answer
     return answer.result
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from msgspec import Struct
 
 from ledger.settle.state import Account, ClaimRow, LedgerState, OperationRow, PacketRow
-from redpacket.events import Event, PacketOpened, ShareClaimed, WalletToppedUp
+from redpacket.events import Event, PacketClosed, PacketOpened, ShareClaimed, WalletToppedUp
 from redpacket.ids import parse_id
 from redpacket.log.record import Batch, Fence, Record
 
@@ -106,6 +106,8 @@ def _settle_event(settlement: Settlement, place: _Place, event: Event) -> bool:
             return _open_packet(settlement, place, event)
         case ShareClaimed():
             return _claim_share(settlement, place, event)
+        case PacketClosed():
+            return _close_packet(settlement, place, event)
         case WalletToppedUp():
             return _top_up_wallet(settlement, place, event)
 
@@ -185,7 +187,7 @@ def _check_share(packet: PacketRow, event: ShareClaimed) -> None:
     split = packet.terms.split
     if not 1 <= event.share <= split.shares:
         raise ContradictionError(f"packet {event.packet} has {split.shares} shares")
-    if packet.refunded_minor:
+    if packet.over:
         raise ContradictionError(f"what was left of packet {event.packet} has gone back")
     left_minor = split.total_minor - packet.claimed_minor - event.amount_minor
     shares_left = split.shares - packet.claimed_shares - 1
@@ -193,6 +195,26 @@ def _check_share(packet: PacketRow, event: ShareClaimed) -> None:
         shares_left * split.min_minor <= left_minor <= shares_left * split.cap_minor
     ):
         raise ContradictionError(f"{event.amount_minor} is not what the split of packet {event.packet} has left")
+
+
+def _close_packet(settlement: Settlement, place: _Place, event: PacketClosed) -> bool:
+    packet = settlement.state.packets.get(event.packet)
+    if packet is None:
+        raise ContradictionError(f"the ledger holds no packet {event.packet}")
+    if packet.over:
+        held = packet.over, packet.refunded_minor, packet.over_at_ms
+        if held != (event.state, event.refunded_minor, place.at_ms):
+            raise ContradictionError(f"packet {event.packet} is over: {held}")
+        return False
+    left_minor = packet.terms.split.total_minor - packet.claimed_minor
+    if event.refunded_minor != left_minor or not left_minor:
+        raise ContradictionError(f"{left_minor} is left of packet {event.packet}, not {event.refunded_minor}")
+    packet.over, packet.refunded_minor, packet.over_at_ms = event.state, event.refunded_minor, place.at_ms
+    settlement.packets[event.packet] = packet
+    owner = packet.terms.owner
+    escrow, wallet = _escrow(settlement, owner), _wallet(settlement, owner)
+    _post(settlement, place, "refund", event.packet, escrow, wallet, event.refunded_minor)
+    return True
 
 
 def _top_up_wallet(settlement: Settlement, place: _Place, event: WalletToppedUp) -> bool:

@@ -18,7 +18,7 @@ SELECT identity, id, at, terms FROM operation WHERE identity = ANY($1)
 
 -- name: held_packets
 SELECT k.id, o.terms, p.commitment, p.opened_at, p.claimed_shares, p.claimed_minor, p.last_sequence,
-    p.refunded_minor
+    p.state, p.refunded_minor, p.over_at
 FROM unnest($1::date[], $2::text[], $3::bytea[]) AS k (day, id, identity)
 JOIN LATERAL (SELECT * FROM packet WHERE packet.day = k.day AND packet.id = k.id OFFSET 0) p ON true
 JOIN LATERAL (SELECT terms FROM operation WHERE operation.identity = k.identity OFFSET 0) o ON true
@@ -58,10 +58,11 @@ FROM locked WHERE a.id = locked.id
 RETURNING a.id, a.shard, a.owner, a.kind, a.debits_minor, a.credits_minor, a.version
 
 -- name: move_packets
-UPDATE packet SET claimed_shares = moved.claimed_shares, claimed_minor = moved.claimed_minor,
-    last_sequence = moved.last_sequence, state = moved.state
-FROM unnest($1::date[], $2::text[], $3::integer[], $4::bigint[], $5::integer[], $6::text[])
-    AS moved (day, id, claimed_shares, claimed_minor, last_sequence, state)
+UPDATE packet SET state = moved.state, claimed_shares = moved.claimed_shares, claimed_minor = moved.claimed_minor,
+    last_sequence = moved.last_sequence, refunded_minor = moved.refunded_minor, over_at = moved.over_at
+FROM unnest($1::date[], $2::text[], $3::text[], $4::integer[], $5::bigint[], $6::integer[], $7::bigint[],
+    $8::timestamptz[])
+    AS moved (day, id, state, claimed_shares, claimed_minor, last_sequence, refunded_minor, over_at)
 WHERE packet.day = moved.day AND packet.id = moved.id
 
 -- name: set_aside

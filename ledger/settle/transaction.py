@@ -11,7 +11,7 @@ from ledger.settle.decide import Settlement, settle_record
 from ledger.settle.queries import QUERIES
 from ledger.settle.read import read_state
 from ledger.settle.write import write_settlement
-from redpacket.events import ShareClaimed
+from redpacket.events import PacketClosed, ShareClaimed
 from redpacket.ids import parse_id
 from redpacket.log.record import Batch, Record
 
@@ -107,5 +107,5 @@ class Settler:
 def _days(record: Record) -> set[date]:
     if not isinstance(record, Batch):
         return set()
-    ids = {event.packet if isinstance(event, ShareClaimed) else event.id for event in record.events}
+    ids = {event.packet if isinstance(event, ShareClaimed | PacketClosed) else event.id for event in record.events}
     return {known.date for id in ids if (known := parse_id(id))}

@@ -20,8 +20,9 @@ from redpacket.log.producer import LogUnavailableError
 from redpacket.operations import Claim
 from redpacket.settings import Settings
 from redpacket.shard.client import MemoryFullError, ShardClosedError, ShardUnreachableError
+from redpacket.shard.outbox import Entry, ReservedClaim
 from redpacket.shard.read import ClaimAnswer, ClaimPage, HeldPacket, PacketHead
-from redpacket.shard.reserve import ClaimFound, Entry, OperationFound, Pending, Refused, ReservedClaim
+from redpacket.shard.reserve import ClaimFound, OperationFound, Pending, Refused
 from redpacket.split import SplitParameters, split_amounts
 from service.app import build_app
 from service.auth import Authenticator

@@ -57,7 +57,7 @@ local function stage(keys, args)
 end
 
 -- load_operation(next_offset, identity, nonce, packed {id, at, terms, packet}): packet = {} or {split, shares,
--- expires_at, next, holes, taken, sequence, state}. The check and the installation are this one call.
+-- expires_at, next, holes, taken, sequence, state, over_at}. The check and the installation are this one call.
 local function load_operation(keys, args)
   local fence = open_fence(keys[1])
   if not fence then return STALE end
@@ -75,7 +75,8 @@ local function load_operation(keys, args)
     redis.call('HSET', key, 'id', id, 'at', at, 'entry', 0, 'terms', cmsgpack.pack(terms))
     if #packet == 0 then return end
     redis.call('HSET', key, 'split', cmsgpack.pack(packet[1]), 'shares', packet[2], 'expires_at', packet[3], 'next', packet[4],
-      'holes', packet[5], 'taken', packet[6], 'sequence', packet[7], 'state', packet[8], 'entries', cmsgpack.pack({}))
+      'holes', packet[5], 'taken', packet[6], 'sequence', packet[7], 'state', packet[8], 'over_at', packet[9],
+      'refund_entry', 0, 'entries', cmsgpack.pack({}))
     for _, part in ipairs({ 'claims', 'holes' }) do
       if redis.call('PERSIST', staging .. ':' .. part) == 1 then
         redis.call('RENAME', staging .. ':' .. part, fence.prefix .. part .. ':' .. args[2])
