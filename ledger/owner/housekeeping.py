@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 
 from msgspec import Struct
 
+from ledger.owner.again import again_and_again
 from ledger.owner.open import Opener
-from ledger.owner.unavailable import UNAVAILABLE
 from redpacket.ops import metrics
 from redpacket.shard.client import ShardClient, ShardClosedError
 from redpacket.shard.fence import fence_state
@@ -62,24 +62,22 @@ class Housekeeping:
         return dict(self._open)
 
     async def _do(self, chore: Chore, shard: int) -> None:
-        while True:
-            await asyncio.sleep(chore.pause_s)
-            if shard not in self._open:
-                continue
-            try:
+        async def do() -> None:
+            if shard in self._open:
                 await chore.do(shard)
-            except UNAVAILABLE as error:
-                logger.warning("shard %d: %s: %r", shard, chore.name, error)
+
+        def failed(error: Exception) -> None:
+            logger.warning("shard %d: %s: %r", shard, chore.name, error)
+
+        await again_and_again(do, chore.pause_s, failed)
 
     async def _keep_open(self, shard: int) -> None:
-        while True:
-            try:
-                await self._look_after(shard)
-            except UNAVAILABLE as error:
-                self._mark_closed(shard)
-                metrics.SHARD_OPENINGS.labels("abandoned").inc()
-                logger.warning("shard %d: %r", shard, error)
-            await asyncio.sleep(_LOOK_AGAIN_S)
+        def failed(error: Exception) -> None:
+            self._mark_closed(shard)
+            metrics.SHARD_OPENINGS.labels("abandoned").inc()
+            logger.warning("shard %d: %r", shard, error)
+
+        await again_and_again(lambda: self._look_after(shard), _LOOK_AGAIN_S, failed)
 
     async def _look_after(self, shard: int) -> None:
         epoch = await self._open_epoch(shard)

@@ -1,13 +1,12 @@
 """Keeps Redis's memory: what the ledger has and nobody uses is evicted above a watermark, what older epochs left is
 unlinked, and above a higher watermark no new packets are taken."""
 
-import asyncio
 import logging
 import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
-from ledger.owner.unavailable import UNAVAILABLE
+from ledger.owner.again import again_and_again
 from redpacket.books.database import Books
 from redpacket.books.snapshots import operation_snapshots, wallet_snapshots
 from redpacket.ops import metrics
@@ -54,12 +53,11 @@ class Janitor:
 
     async def keep(self) -> None:
         """Until cancelled."""
-        while True:
-            try:
-                await self._look()
-            except UNAVAILABLE as error:
-                logger.warning("memory cannot be looked after: %r", error)
-            await asyncio.sleep(_LOOK_AGAIN_S)
+
+        def failed(error: Exception) -> None:
+            logger.warning("memory cannot be looked after: %r", error)
+
+        await again_and_again(self._look, _LOOK_AGAIN_S, failed)
 
     async def _look(self) -> None:
         used = await self._client.used_memory_bytes()

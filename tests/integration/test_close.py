@@ -21,10 +21,11 @@ async def _row(deployment: Deployment, packet: OperationId) -> tuple[str, int, i
 
 
 async def _ended(deployment: Deployment, packet: OperationId) -> tuple[str, int, int]:
+    ended = "SELECT FROM packet WHERE id = $1 AND state <> 'open'"
     async with asyncio.timeout(LONG_S):
-        while (row := await _row(deployment, packet))[0] == "open":
+        while not await deployment.rows(ended, str(packet)):
             await asyncio.sleep(0.05)
-    return row
+    return await _row(deployment, packet)
 
 
 async def _settled_balances(deployment: Deployment, worker: Worker, owner: str) -> tuple[int, int]:
@@ -122,7 +123,7 @@ async def test_a_packet_that_is_sold_out_has_nothing_to_close_or_to_expire(deplo
 
 async def test_a_packet_expires_by_itself_and_what_is_left_goes_back(deployment: Deployment) -> None:
     async with deployment.ledger(), deployment.worker() as worker:
-        packet = await deployment.sent(worker, "alice", 1_000, 5, expires_in_s=2)
+        packet = await deployment.sent(worker, "alice", 1_000, 5, expires_in_s=8)
         assert (await worker.path.close_packet(packet, "expired")).result == Refused("not_due")
         amount = await deployment.amount_of(worker, packet, claimed(await worker.path.claim_share(packet, "bob")))
         assert await _ended(deployment, packet) == ("expired", amount, 1_000 - amount)
