@@ -11,6 +11,7 @@ from ledger.consume import LedgerConsumer
 from ledger.owner.days import keep_days_ahead
 from ledger.owner.housekeeping import Housekeeping
 from ledger.owner.open import Opener
+from ledger.owner.shut import ShutEpochs
 from ledger.settle.transaction import Settler
 from redpacket.books.database import Books
 from redpacket.books.deployment import check_deployment, read_keys
@@ -69,7 +70,9 @@ async def _run(settings: Settings, stop: asyncio.Event) -> None:
         resources.push_async_callback(producer.stop)
 
         group = await resources.enter_async_context(asyncio.TaskGroup())
-        housekeeping = Housekeeping(group, client, Opener(pool, client, producer))
+        shut = ShutEpochs(pool)
+        resources.callback(group.create_task(shut.keep_reading()).cancel)
+        housekeeping = Housekeeping(group, client, Opener(pool, client, producer), shut)
         resources.callback(housekeeping.own, set())
         settler = Settler(pool, partial(shard_of, shards=deployment.shards))
         resources.callback(group.create_task(keep_days_ahead(settler)).cancel)

@@ -16,10 +16,12 @@ class Claim(Struct, frozen=True, array_like=True):
 
 
 class KnownOperation(Struct, frozen=True):
-    """`state` is a packet's: 'open', 'sold_out', 'closed', 'expired'; '' of anything else. So are the claims."""
+    """`state` is a packet's: 'open', 'sold_out', 'closed', 'expired'; '' of anything else. So are the claims. `frozen`:
+    something of it is set aside until a person has decided."""
 
     id: str
     at_ms: int
     terms: Terms
     state: str
     claims: tuple[Claim, ...]
+    frozen: bool = False

@@ -75,11 +75,13 @@ class Deployment:
                 stop.set()
 
     async def wait_open(self) -> None:
+        """Waits until every shard is open, under an epoch that the ledger has not shut."""
         client = ShardClient(self.settings)
         try:
             async with asyncio.timeout(LONG_S):
+                shut = {row["shard"]: row["epoch_shut"] for row in await self.rows("SELECT * FROM shard")}
                 for shard in range(self.settings.shards):
-                    while not await _is_open(client, shard):
+                    while not await _is_open(client, shard, shut[shard]):
                         await asyncio.sleep(0.05)
         finally:
             await client.aclose()
@@ -201,8 +203,9 @@ def packet_of(answer: Answer) -> OperationId:
     return packet
 
 
-async def _is_open(client: ShardClient, shard: int) -> bool:
+async def _is_open(client: ShardClient, shard: int, epoch_shut: int) -> bool:
     try:
-        return (await fence_state(client, shard)).open
+        state = await fence_state(client, shard)
+        return state.open and state.epoch > epoch_shut
     except ShardClosedError:
         return False

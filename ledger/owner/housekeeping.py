@@ -4,6 +4,7 @@ import asyncio
 import logging
 
 from ledger.owner.open import AbandonedError, Opener
+from ledger.owner.shut import ShutEpochs
 from redpacket.books.database import POSTGRES_FAILURES
 from redpacket.log.producer import LogUnavailableError
 from redpacket.ops import metrics
@@ -26,10 +27,11 @@ _UNAVAILABLE = (
 class Housekeeping:
     """One task for each shard that is owned, in `group`: a bug in one ends the worker, which is then started anew."""
 
-    def __init__(self, group: asyncio.TaskGroup, client: ShardClient, opener: Opener) -> None:
+    def __init__(self, group: asyncio.TaskGroup, client: ShardClient, opener: Opener, shut: ShutEpochs) -> None:
         self._group = group
         self._client = client
         self._opener = opener
+        self._shut = shut
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._open: set[int] = set()
 
@@ -64,7 +66,8 @@ class Housekeeping:
 
     async def _look_after(self, shard: int) -> None:
         try:
-            is_open = (await fence_state(self._client, shard)).open
+            state = await fence_state(self._client, shard)
+            is_open = state.open and not self._shut.is_shut(shard, state.epoch)
         except ShardClosedError:
             is_open = False  # an empty Redis: it did not even have the functions
         if not is_open:

@@ -11,7 +11,8 @@ FROM shard s WHERE s.shard = $1
 
 -- name: operation_snapshot
 -- A known operation and, for a packet, all its claims, with the shard's next_offset: one statement, so one snapshot.
-SELECT s.next_offset, o.id, o.at, o.terms, p.state, c.owners, c.shares, c.sequences, c.times
+SELECT s.next_offset, o.id, o.at, o.terms, p.state, c.owners, c.shares, c.sequences, c.times,
+    EXISTS (SELECT FROM dead_letter d WHERE d.subject = o.id AND d.decision IS NULL) AS frozen
 FROM shard s
 JOIN operation o ON o.shard = s.shard AND o.identity = $2
 LEFT JOIN packet p ON p.day = o.day AND p.id = o.id
@@ -24,7 +25,8 @@ WHERE s.shard = $1
 
 -- name: wallet_snapshots
 -- All that ever came into and went out of these wallets of a shard, with its next_offset: one statement, one snapshot.
-SELECT s.next_offset, k.owner, coalesce(a.credits_minor, 0) AS credits_minor, coalesce(a.debits_minor, 0) AS debits_minor
+SELECT s.next_offset, k.owner, coalesce(a.credits_minor, 0) AS credits_minor, coalesce(a.debits_minor, 0) AS debits_minor,
+    EXISTS (SELECT FROM dead_letter d WHERE d.subject = 'wallet:' || k.owner AND d.decision IS NULL) AS frozen
 FROM shard s
 CROSS JOIN unnest($2::text[]) AS k (owner)
 LEFT JOIN account a ON a.owner = k.owner AND a.kind = 'wallet' AND a.shard = s.shard

@@ -24,10 +24,17 @@ class Installed(StrEnum):
 
 
 async def load_wallet(
-    client: ShardClient, shard: int, next_offset: int, owner: str, credited_minor: int, reserved_minor: int
+    client: ShardClient,
+    shard: int,
+    next_offset: int,
+    owner: str,
+    credited_minor: int,
+    reserved_minor: int,
+    frozen: bool = False,
 ) -> Installed:
     """`credited_minor` and `reserved_minor`: all that ever came in and went out, by the snapshot at `next_offset`."""
-    return _installed(await client.call("load_wallet", shard, next_offset, owner, credited_minor, reserved_minor))
+    moved = (credited_minor, reserved_minor)
+    return _installed(await client.call("load_wallet", shard, next_offset, owner, *moved, _flag(frozen)))
 
 
 async def refresh_wallet(client: ShardClient, shard: int, owner: str, credited_minor: int) -> Installed:
@@ -52,7 +59,7 @@ async def load_operation(
         # Sold out follows from what is taken: only what ends claims by itself is a state here.
         state = known.state if known.state in ("closed", "expired") else ""
         packet = (terms.split, terms.split.shares, expires_at_ms, handed_out, len(holes), len(taken), last, state)
-    packed = _encode((known.id, known.at_ms, terms, packet))
+    packed = _encode((known.id, known.at_ms, terms, packet, _flag(known.frozen)))
     return _installed(await client.call("load_operation", shard, next_offset, identity, nonce, packed))
 
 
@@ -67,6 +74,10 @@ async def _stage(client: ShardClient, shard: int, nonce: str, claims: Sequence[C
                 claim.owner,
             ]
         await client.call("stage", shard, nonce, _encode(fields), _encode(holes[start : start + _STAGED_AT_ONCE]))
+
+
+def _flag(value: bool) -> str:
+    return "1" if value else ""
 
 
 def _installed(answer: bytes) -> Installed:

@@ -80,7 +80,9 @@ class Missing(Struct, frozen=True, array_like=True, tag="missing"):
 
 
 class Refused(Struct, frozen=True, array_like=True, tag="refused"):
-    why: Literal["not_found", "late", "overloaded", "busy", "sold_out", "expired", "closing", "closed", "short"]
+    why: Literal[
+        "not_found", "late", "overloaded", "busy", "sold_out", "expired", "closing", "closed", "short", "frozen"
+    ]
 
 
 Result = Reserved | ClaimFound | OperationFound | Pending | Missing | Refused
