@@ -6,13 +6,16 @@ import shlex
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import click
 import msgspec
 
 from redpacket.money import Owner
 from redpacket.settings import Settings, SettingsError, read_settings
+
+if TYPE_CHECKING:
+    from ledger.deadletters.letter import LetterName
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -152,11 +155,10 @@ def list_deadletters(data: Path, decided: bool, as_json: bool) -> None:
 @click.argument("letter")
 def show(data: Path, letter: str) -> None:
     """Print all that is known of LETTER."""
-    from ledger.deadletters.letter import parse_name
     from ledger.deadletters.read import find_letter
     from ledger.deadletters.words import format_letter
 
-    click.echo(format_letter(_run(find_letter(_stack_settings(data), _or_exit(parse_name, letter)))))
+    click.echo(format_letter(_run(find_letter(_stack_settings(data), _letter_name(letter)))))
 
 
 @deadletters.command()
@@ -165,10 +167,9 @@ def show(data: Path, letter: str) -> None:
 def replay(data: Path, letter: str) -> None:
     """Settle LETTER once more; exit status 1 where it contradicts the ledger again."""
     from ledger.deadletters.decide import replay_letter
-    from ledger.deadletters.letter import parse_name
     from ledger.deadletters.words import describe_replayed
 
-    name = _or_exit(parse_name, letter)
+    name = _letter_name(letter)
     replayed = _run(replay_letter(_stack_settings(data), name))
     click.echo(describe_replayed(name, replayed))
     sys.exit(replayed.again is not None)
@@ -180,11 +181,18 @@ def replay(data: Path, letter: str) -> None:
 def reject(data: Path, letter: str) -> None:
     """Drop LETTER: what it froze goes on from what the ledger says."""
     from ledger.deadletters.decide import reject_letter
-    from ledger.deadletters.letter import parse_name
     from ledger.deadletters.words import describe_rejected
 
-    name = _or_exit(parse_name, letter)
-    click.echo(describe_rejected(_run(reject_letter(_stack_settings(data), name))))
+    click.echo(describe_rejected(_run(reject_letter(_stack_settings(data), _letter_name(letter)))))
+
+
+def _letter_name(letter: str) -> "LetterName":
+    from ledger.deadletters.letter import LetterError, parse_name
+
+    try:
+        return parse_name(letter)
+    except LetterError as error:
+        raise click.ClickException(str(error)) from None
 
 
 @main.command()
@@ -236,12 +244,11 @@ def _stack_settings(data: Path) -> Settings:
 
 def _or_exit(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """What `call` gives; a sentence and exit status 1 where it cannot."""
-    from ledger.deadletters.letter import LetterError
     from redpacket.stack.error import StackError
 
     try:
         return call(*args, **kwargs)
-    except (SettingsError, StackError, LetterError) as error:
+    except (SettingsError, StackError) as error:
         raise click.ClickException(str(error)) from None
 
 

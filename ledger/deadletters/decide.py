@@ -25,15 +25,15 @@ from redpacket.settings import Settings
 
 _SETTLED_TIMEOUT_S = 30.0
 _LOOK_AGAIN_S = 0.05
-# Entries of an outbox are numbered from 1: this is no reservation's record.
+# Of no outbox: those are numbered from 1.
 _NO_ENTRY = 0
 
 _decode_event = msgpack.Decoder(Event).decode
 
 
 class Replayed(Struct, frozen=True):
-    """`outcome` is 'applied'; 'repeated' where the ledger had it already; 'set aside' again, as `again`; or 'tried' of a
-    whole record: its shard settles it where it stands, or is held again."""
+    """`outcome` is 'applied'; 'repeated' where the ledger had it already; 'set aside' again, as `again`; or 'tried' of
+    a whole record: its shard settles it where it stands, or is held again."""
 
     outcome: str
     again: LetterName | None = None
