@@ -23,7 +23,7 @@ from redpacket.commit.load import Loader
 from redpacket.commit.path import CommitPath
 from redpacket.events import PacketTerms, TopUpTerms
 from redpacket.ids import OperationId, identity_of, parse_id, shard_of
-from redpacket.log.producer import LogProducer
+from redpacket.log.producer import LogProducer, LogUnavailableError
 from redpacket.log.topic import LogEnds
 from redpacket.settings import Settings
 from redpacket.shard.client import ShardClient, ShardClosedError
@@ -136,8 +136,8 @@ class Deployment:
         ends = LogEnds(self.settings, self.topic)
         await ends.start()
         try:
-            wanted = await ends.read()
             async with asyncio.timeout(LONG_S):
+                wanted = await _read_when_led(ends)
                 while True:
                     rows = await self.rows("SELECT next_offset FROM shard ORDER BY shard")
                     if all(row["next_offset"] >= end for row, end in zip(rows, wanted, strict=True)):
@@ -201,6 +201,15 @@ def packet_of(answer: Answer) -> OperationId:
     packet = parse_id(found(answer).id)
     assert packet is not None
     return packet
+
+
+async def _read_when_led(ends: LogEnds) -> list[int]:
+    """A broker that has just come back leads its partitions one after the other."""
+    while True:
+        try:
+            return await ends.read()
+        except LogUnavailableError:
+            await asyncio.sleep(0.1)
 
 
 async def _is_open(client: ShardClient, shard: int, epoch_shut: int) -> bool:
