@@ -14,6 +14,7 @@ from ledger.owner.housekeeping import Chore, Housekeeping
 from ledger.owner.janitor import Janitor
 from ledger.owner.open import Opener
 from ledger.owner.relay import Relay
+from ledger.owner.shut import ShutEpochs
 from ledger.settle.transaction import Settler
 from redpacket.books.database import Books
 from redpacket.books.deployment import check_deployment, read_keys
@@ -76,8 +77,10 @@ async def _run(settings: Settings, stop: asyncio.Event) -> None:
             Chore("closing", ends.finish_closing, _ENDS_PAUSE_S),
             Chore("expiry", ends.expire, _ENDS_PAUSE_S),
         )
+        shut = ShutEpochs(pool)
+        resources.callback(group.create_task(shut.keep_reading()).cancel)
         opener = Opener(pool, parts.client, parts.producer)
-        housekeeping = Housekeeping(group, parts.client, opener, chores)
+        housekeeping = Housekeeping(group, parts.client, opener, shut, chores)
         janitor = Janitor(settings, parts.client, books, lambda: housekeeping.open)
         resources.callback(housekeeping.own, set())
         settler = Settler(pool, partial(shard_of, shards=deployment.shards))

@@ -17,7 +17,8 @@ class Claim(Struct, frozen=True, array_like=True):
 
 class KnownOperation(Struct, frozen=True):
     """`state` is a packet's: 'open', 'sold_out', 'closed', 'expired'; '' of anything else. So are the claims, and the
-    time at which it was closed or expired, 0 where it was not."""
+    time at which it was closed or expired, 0 where it was not. `frozen`: something of it is set aside until a person
+    has decided."""
 
     id: str
     at_ms: int
@@ -25,3 +26,4 @@ class KnownOperation(Struct, frozen=True):
     state: str
     claims: tuple[Claim, ...]
     over_at_ms: int
+    frozen: bool

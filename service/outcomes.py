@@ -22,6 +22,7 @@ _REFUSALS = {
     # All is reserved but not all of it confirmed: some of it may yet come free.
     "busy": (Code.UNAVAILABLE, _ASK_AGAIN),
     "late": (Code.UNAVAILABLE, _ASK_AGAIN),
+    "frozen": (Code.UNAVAILABLE, "Nothing was changed. The packet, or the wallet, is held for a person's check."),
 }
 
 

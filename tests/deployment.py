@@ -23,7 +23,7 @@ from redpacket.commit.parts import start_parts
 from redpacket.commit.path import CommitPath
 from redpacket.events import PacketTerms, TopUpTerms
 from redpacket.ids import OperationId, identity_of, parse_id, shard_of
-from redpacket.log.producer import LogProducer
+from redpacket.log.producer import LogProducer, LogUnavailableError
 from redpacket.log.topic import LogEnds
 from redpacket.settings import Settings
 from redpacket.shard.client import ShardClient, ShardClosedError
@@ -84,11 +84,13 @@ class Deployment:
                 stop.set()
 
     async def wait_open(self) -> None:
+        """Waits until every shard is open, under an epoch that the ledger has not shut."""
         client = ShardClient(self.settings)
         try:
             async with asyncio.timeout(LONG_S):
+                shut = {row["shard"]: row["epoch_shut"] for row in await self.rows("SELECT * FROM shard")}
                 for shard in range(self.settings.shards):
-                    while not await _is_open(client, shard):
+                    while not await _is_open(client, shard, shut[shard]):
                         await asyncio.sleep(0.05)
         finally:
             await client.aclose()
@@ -139,8 +141,8 @@ class Deployment:
         ends = LogEnds(self.settings, self.topic)
         await ends.start()
         try:
-            wanted = await ends.read()
             async with asyncio.timeout(LONG_S):
+                wanted = await _read_when_led(ends)
                 while True:
                     rows = await self.rows("SELECT next_offset FROM shard ORDER BY shard")
                     if all(row["next_offset"] >= end for row, end in zip(rows, wanted, strict=True)):
@@ -228,8 +230,18 @@ def packet_of(answer: Answer) -> OperationId:
     return packet
 
 
-async def _is_open(client: ShardClient, shard: int) -> bool:
+async def _read_when_led(ends: LogEnds) -> list[int]:
+    """A broker that has just come back leads its partitions one after the other."""
+    while True:
+        try:
+            return await ends.read()
+        except LogUnavailableError:
+            await asyncio.sleep(0.1)
+
+
+async def _is_open(client: ShardClient, shard: int, epoch_shut: int) -> bool:
     try:
-        return (await fence_state(client, shard)).open
+        state = await fence_state(client, shard)
+        return state.open and state.epoch > epoch_shut
     except ShardClosedError:
         return False

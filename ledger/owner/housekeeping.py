@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from ledger.owner.again import again_and_again
 from ledger.owner.open import Opener
+from ledger.owner.shut import ShutEpochs
 from redpacket.ops import metrics
 from redpacket.shard.client import ShardClient, ShardClosedError
 from redpacket.shard.fence import fence_state
@@ -29,11 +30,17 @@ class Housekeeping:
     """Tasks for each shard that is owned, in `group`: a bug in one ends the worker, which is then started anew."""
 
     def __init__(
-        self, group: asyncio.TaskGroup, client: ShardClient, opener: Opener, chores: tuple[Chore, ...]
+        self,
+        group: asyncio.TaskGroup,
+        client: ShardClient,
+        opener: Opener,
+        shut: ShutEpochs,
+        chores: tuple[Chore, ...],
     ) -> None:
         self._group = group
         self._client = client
         self._opener = opener
+        self._shut = shut
         self._chores = chores
         self._tasks: dict[int, list[asyncio.Task[None]]] = {}
         self._open: dict[int, int] = {}
@@ -91,12 +98,12 @@ class Housekeeping:
             metrics.SHARD_OPEN.labels(shard).set(1)
 
     async def _open_epoch(self, shard: int) -> int:
-        """0 where the shard is not open."""
+        """0 where the shard is not open, or must be opened anew."""
         try:
             state = await fence_state(self._client, shard)
         except ShardClosedError:
             return 0  # an empty Redis: it did not even have the functions
-        return state.epoch if state.open else 0
+        return 0 if self._shut.is_shut(shard, state.epoch) or not state.open else state.epoch
 
     def _mark_closed(self, shard: int) -> None:
         self._open.pop(shard, None)

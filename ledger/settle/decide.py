@@ -28,15 +28,23 @@ class Posting(Struct, frozen=True):
 
 
 class DeadLetter(Struct, frozen=True):
+    """An event that is set aside until a person has decided; `at_ms` is the time of its record."""
+
     kafka_offset: int
     item: int
     reason: str
     event: Event
+    at_ms: int
+
+
+class Rejected(Struct, frozen=True):
+    """Stands for a record that a person has rejected as a whole: it moves nothing."""
 
 
 class SettledRecord(Struct, frozen=True):
     """How many of the record's events were applied, were repeats of applied ones, were of a lower epoch. A Fence is
-    applied where it was the highest so far: its opener goes on only then."""
+    applied where it was the highest so far: its opener goes on only then. A record that was rejected as a whole counts
+    as one ignored event of epoch 0."""
 
     kafka_offset: int
     epoch: int
@@ -61,10 +69,12 @@ class Settlement:
     claims: list[ClaimRow] = field(default_factory=list)
     postings: list[Posting] = field(default_factory=list)
     dead_letters: list[DeadLetter] = field(default_factory=list)
+    # Redis has contradicted the ledger under this epoch: what it holds is not to be trusted any more. 0: it has not.
+    epoch_shut: int = 0
     records: list[SettledRecord] = field(default_factory=list)
 
 
-def settle_record(settlement: Settlement, kafka_offset: int, record: Record) -> None:
+def settle_record(settlement: Settlement, kafka_offset: int, record: Record | Rejected) -> None:
     """Decides one record; what it moves is added to the settlement."""
     match record:
         case Fence(epoch):
@@ -74,6 +84,8 @@ def settle_record(settlement: Settlement, kafka_offset: int, record: Record) -> 
             settlement.records.append(SettledRecord(kafka_offset, epoch, int(raised), 0, 0))
         case Batch():
             settlement.records.append(_settle_batch(settlement, kafka_offset, record))
+        case Rejected():
+            settlement.records.append(SettledRecord(kafka_offset, 0, 0, 0, 1))
 
 
 def _settle_batch(settlement: Settlement, kafka_offset: int, batch: Batch) -> SettledRecord:
@@ -89,7 +101,9 @@ def _settle_batch(settlement: Settlement, kafka_offset: int, batch: Batch) -> Se
             else:
                 repeated += 1
         except ContradictionError as contradiction:
-            settlement.dead_letters.append(DeadLetter(kafka_offset, item, str(contradiction), event))
+            settlement.dead_letters.append(DeadLetter(kafka_offset, item, str(contradiction), event, batch.at_ms))
+            # Not the record's own epoch: whatever it says, an opening with a higher number must end this.
+            settlement.epoch_shut = settlement.state.epoch_fenced
     return SettledRecord(kafka_offset, batch.epoch, applied, repeated, 0)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import asyncpg
 from msgspec import msgpack
 
+from ledger.settle.decide import Rejected
 from ledger.settle.queries import QUERIES
 from ledger.settle.state import ClaimRow, LedgerState, OperationRow, PacketRow
 from redpacket.events import PacketClosed, PacketOpened, PacketTerms, ShareClaimed, Terms, WalletToppedUp
@@ -16,7 +17,10 @@ _decode_packet_terms = msgpack.Decoder(PacketTerms).decode
 
 
 async def read_state(
-    connection: asyncpg.pool.PoolConnectionProxy, epoch_fenced: int, records: Iterable[Record], every_claim: bool
+    connection: asyncpg.pool.PoolConnectionProxy,
+    epoch_fenced: int,
+    records: Iterable[Record | Rejected],
+    every_claim: bool,
 ) -> LedgerState:
     """What the ledger holds of the operations, packets and claims in `records`.
 

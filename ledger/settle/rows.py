@@ -5,8 +5,9 @@ from collections.abc import Iterable
 from msgspec import msgpack
 
 from ledger.settle.balances import Balance
-from ledger.settle.decide import Posting
+from ledger.settle.decide import DeadLetter, Posting
 from ledger.settle.state import ClaimRow, OperationRow, PacketRow
+from ledger.settle.subject import subject_of
 from redpacket.events import PacketTerms
 from redpacket.ids import date_of, utc
 
@@ -73,6 +74,14 @@ def posting_row(shard: int, posting: Posting, debit: Balance, credit: Balance) -
         *(debit.id, debit.version, debit.balance_minor),
         *(credit.id, credit.version, credit.balance_minor),
     )
+
+
+DEAD_LETTER = ("shard", "kafka_offset", "item", "subject", "reason", "event", "packed", "at_ms")
+
+
+def dead_letter_row(shard: int, letter: DeadLetter) -> Row:
+    place, event = (shard, letter.kafka_offset, letter.item), letter.event
+    return *place, subject_of(event), letter.reason, repr(event), _encode(event), letter.at_ms
 
 
 def moved_packets(packets: Iterable[PacketRow]) -> tuple[list[object], ...]:

@@ -28,10 +28,12 @@ class OperationSnapshots(Struct, frozen=True):
 
 
 class WalletSnapshots(Struct, frozen=True):
-    """`wallets`: by owner, all that ever came in and all that ever went out, in minor units."""
+    """`wallets`: by owner, all that ever came in and all that ever went out, in minor units. `frozen`: the owners
+    of whom a send is set aside until a person has decided."""
 
     next_offset: int
     wallets: dict[str, tuple[int, int]]
+    frozen: frozenset[str]
 
 
 async def known_identities(books: Books, shard: int, identities: list[str]) -> KnownIdentities:
@@ -54,11 +56,14 @@ def _known(row: asyncpg.Record) -> KnownOperation:
         row["state"] or "",
         tuple(Claim(owner, share, sequence, unix_ms(at)) for owner, share, sequence, at in claims),
         unix_ms(row["over_at"]) if row["over_at"] else 0,
+        row["frozen"],
     )
 
 
 async def wallet_snapshots(books: Books, shard: int, owners: list[str]) -> WalletSnapshots:
     rows = await books.rows("wallet_snapshots", shard, owners)
     return WalletSnapshots(
-        rows[0]["next_offset"], {row["owner"]: (row["credits_minor"], row["debits_minor"]) for row in rows}
+        rows[0]["next_offset"],
+        {row["owner"]: (row["credits_minor"], row["debits_minor"]) for row in rows},
+        frozenset(row["owner"] for row in rows if row["frozen"]),
     )

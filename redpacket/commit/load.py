@@ -77,12 +77,14 @@ class Loader:
     async def _load_wallets(self, shard: int, owners: list[str]) -> dict[str, Loaded]:
         snapshot = await wallet_snapshots(self._books, shard, owners)
         return {
-            owner: await self._load_wallet(shard, snapshot.next_offset, owner, *moved)
+            owner: await self._load_wallet(shard, snapshot.next_offset, owner, *moved, owner in snapshot.frozen)
             for owner, moved in snapshot.wallets.items()
         }
 
-    async def _load_wallet(self, shard: int, next_offset: int, owner: str, credited: int, reserved: int) -> Loaded:
-        installed = await load_wallet(self._client, shard, next_offset, owner, credited, reserved)
+    async def _load_wallet(
+        self, shard: int, next_offset: int, owner: str, credited: int, reserved: int, frozen: bool
+    ) -> Loaded:
+        installed = await load_wallet(self._client, shard, next_offset, owner, credited, reserved, frozen)
         metrics.LOADS.labels("wallet").inc(installed is Installed.LOADED)
         if installed is Installed.THERE:
             await refresh_wallet(self._client, shard, owner, credited)

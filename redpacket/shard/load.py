@@ -25,10 +25,17 @@ class Installed(StrEnum):
 
 
 async def load_wallet(
-    client: ShardClient, shard: int, next_offset: int, owner: str, credited_minor: int, reserved_minor: int
+    client: ShardClient,
+    shard: int,
+    next_offset: int,
+    owner: str,
+    credited_minor: int,
+    reserved_minor: int,
+    frozen: bool = False,
 ) -> Installed:
     """`credited_minor` and `reserved_minor`: all that ever came in and went out, by the snapshot at `next_offset`."""
-    return _installed(await client.call("load_wallet", shard, next_offset, owner, credited_minor, reserved_minor))
+    moved = (credited_minor, reserved_minor)
+    return _installed(await client.call("load_wallet", shard, next_offset, owner, *moved, _flag(frozen)))
 
 
 async def refresh_wallet(client: ShardClient, shard: int, owner: str, credited_minor: int) -> Installed:
@@ -51,7 +58,7 @@ async def load_operation(
             *(tail.split, tail.split.shares, tail.expires_at_ms, handed_out, len(holes)),
             *(tail.taken, tail.sequence, tail.state, tail.over_at_ms),
         )
-    packed = _encode((known.id, known.at_ms, known.terms, packet))
+    packed = _encode((known.id, known.at_ms, known.terms, packet, _flag(known.frozen)))
     return _installed(await client.call("load_operation", shard, next_offset, identity, nonce, packed))
 
 
@@ -93,6 +100,10 @@ async def _stage(client: ShardClient, shard: int, nonce: str, claims: Sequence[C
                 claim.owner,
             ]
         await client.call("stage", shard, nonce, _encode(fields), _encode(holes[start : start + _STAGED_AT_ONCE]))
+
+
+def _flag(value: bool) -> str:
+    return "1" if value else ""
 
 
 def _installed(answer: bytes) -> Installed:

@@ -101,7 +101,8 @@ class Missing(Struct, frozen=True, array_like=True, tag="missing"):
 
 class Refused(Struct, frozen=True, array_like=True, tag="refused"):
     """`overloaded`: too much is unconfirmed, or memory is short; `stalled`: the log takes nothing now; `busy`: it
-    depends on what is unconfirmed; `limit`: more has come in to the wallet than can be counted."""
+    depends on what is unconfirmed; `limit`: more has come in to the wallet than can be counted; `frozen`: it waits for
+    a person to decide about a dead letter."""
 
     why: Literal[
         "not_found",
@@ -116,6 +117,7 @@ class Refused(Struct, frozen=True, array_like=True, tag="refused"):
         "not_due",
         "short",
         "limit",
+        "frozen",
     ]
 
 

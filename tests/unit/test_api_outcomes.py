@@ -137,6 +137,7 @@ REFUSALS: list[tuple[Any, int, str]] = [
     (Refused("closed"), 410, "packet_closed"),
     (Refused("busy"), 503, "unavailable"),
     (Refused("late"), 503, "unavailable"),
+    (Refused("frozen"), 503, "unavailable"),
     (Refused("overloaded"), 503, "overloaded"),
     (Refused("short"), 402, "insufficient_funds"),
 ]

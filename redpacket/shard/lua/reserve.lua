@@ -5,10 +5,11 @@
 --                        split (packed), shares, expires_at, next (share numbers 1..next were handed out), holes (how
 --                        many of those are free again), taken, sequence, entries (packed: those that may be
 --                        unconfirmed), state ('', closing, closed or expired); and of one that is over: over_at,
---                        refund_entry (0 = from the ledger)
+--                        refund_entry (0 = from the ledger); frozen ('1', or not there): the ledger has set something
+--                        of it aside, and nothing new is reserved until a person has decided
 --        holes:IDENTITY  list of the free share numbers <= next; there only after a load
 --        claims:IDENTITY hash of owner -> 'share sequence at entry', and '#sequence' -> owner
---        wallet:OWNER    hash of credited, reserved, entries (as above)
+--        wallet:OWNER    hash of credited, reserved, entries, frozen (as above)
 --        entry           the number of the last entry
 --        closing         set of the ids of the packets in state closing
 --        outbox          see outbox.lua
@@ -69,12 +70,14 @@ local function operation_of(batch, identity)
   if known ~= nil then return known end
   local key = batch.fence.prefix .. 'op:' .. identity
   local held = redis.call('HMGET', key, 'id', 'at', 'entry', 'terms', 'split', 'shares', 'expires_at', 'next', 'holes',
-    'taken', 'sequence', 'entries', 'state', 'over_at', 'refund_entry')
+    'taken', 'sequence', 'entries', 'state', 'over_at', 'refund_entry', 'frozen')
   if not held[1] then
     batch.operations[identity] = false
     return false
   end
-  local operation = { key = key, id = held[1], at = tonumber(held[2]), entry = tonumber(held[3]), terms = held[4] }
+  local operation = {
+    key = key, id = held[1], at = tonumber(held[2]), entry = tonumber(held[3]), terms = held[4], frozen = held[16] == '1',
+  }
   if held[6] then
     operation.packet = {
       identity = identity, split = held[5], shares = tonumber(held[6]), expires_at = tonumber(held[7]),
@@ -91,9 +94,10 @@ local function wallet_of(batch, owner)
   local known = batch.wallets[owner]
   if known ~= nil then return known end
   local key = batch.fence.prefix .. 'wallet:' .. owner
-  local held = redis.call('HMGET', key, 'credited', 'reserved', 'entries')
+  local held = redis.call('HMGET', key, 'credited', 'reserved', 'entries', 'frozen')
   local wallet = held[1] and {
     key = key, credited = tonumber(held[1]), reserved = tonumber(held[2]), entries = cmsgpack.unpack(held[3]), took = 0,
+    frozen = held[4] == '1',
   } or false
   batch.wallets[owner] = wallet
   return wallet
@@ -150,6 +154,7 @@ local function decide_claim(batch, item)
   if operation.entry == batch.entry or unconfirmed(batch.fence, operation.entry) then
     return pending(batch, operation.entry)
   end
+  if operation.frozen then return { 'refused', 'frozen' } end
   if packet.state ~= '' then return { 'refused', packet.state } end
   if batch.now >= packet.expires_at then return { 'refused', 'expired' } end
   local refusal = refused_at_the_door(batch, deadline)
@@ -197,6 +202,7 @@ local function decide_close(batch, item)
   if operation.entry == batch.entry or unconfirmed(batch.fence, operation.entry) then
     return pending(batch, operation.entry)
   end
+  if operation.frozen then return { 'refused', 'frozen' } end
   if why == 'expired' and batch.now < packet.expires_at then return { 'refused', 'not_due' } end
   local waits_for = first_unconfirmed(batch, packet)
   local sold_out = packet.taken == packet.shares
@@ -235,6 +241,7 @@ local function decide_operation(batch, item)
   local unproven = proof < batch.fence.floor
   local unloaded = payer ~= '' and not wallet
   if unproven or unloaded then return { 'missing', unproven and 1 or 0, unloaded and 1 or 0 } end
+  if wallet and wallet.frozen then return { 'refused', 'frozen' } end
   local refusal = refused_at_the_door(batch, deadline)
   if refusal then return refusal end
   if #packet > 0 and batch.fence.full then return { 'refused', 'overloaded' } end
