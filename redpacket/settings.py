@@ -64,6 +64,10 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     # The health and metrics port of this process; 0 takes a free one.
     ops_port: Annotated[int, Meta(ge=0, le=65_535)] = 0
 
+    def __post_init__(self) -> None:
+        if self.memory_refuse_mib < self.memory_evict_mib:
+            raise ValueError("memory_refuse_mib must not be below memory_evict_mib")
+
 
 def read_settings(environ: Mapping[str, str]) -> Settings:
     """The settings in `environ`. Raises SettingsError naming the variable that is missing, unknown or wrong."""

@@ -144,7 +144,7 @@ async def test_while_memory_is_short_new_packets_are_refused_and_claims_go_on(de
     async with deployment.ledger(), deployment.worker() as worker:
         packet = await deployment.sent(worker, "alice", 1_000, 3)
         found(await deployment.top_up(worker, "alice", 10))
-    async with deployment.ledger(memory_refuse_mib=1), deployment.worker() as worker:
+    async with deployment.ledger(memory_evict_mib=1, memory_refuse_mib=1), deployment.worker() as worker:
         async with asyncio.timeout(LONG_S):
             while (await deployment.send(worker, "alice", 1, 1)).result != Refused("overloaded"):
                 await asyncio.sleep(0.05)
