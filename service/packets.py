@@ -48,9 +48,10 @@ class Packets:
                 return await self._see_by(deadline_s, id)
             case reserve.Refused() as refused:
                 raise refusal(refused)
-            case _:
+            case reserve.Pending(id=id):
                 count("packet", "pending")
-                return 202, Pending()
+                return 202, Pending(id=id)
+        raise AssertionError(f"{answered.result} is no outcome of an operation")
 
     async def see_packet(self, id: str) -> tuple[int, Packet | Pending]:
         """200 with the packet as it is now, 202 while its send is not confirmed. Raises as PacketReader, and

@@ -23,7 +23,7 @@
 -- gives  {packed {epoch, now, confirmed, entry or 0, results}, the packed entry or ''}, or STALE. A result is
 --        {'reserved', 1 for a repeat within this batch, share or 0, id or '', terms or false}   in this batch's entry
 --        {'claim', share, at, split} or {'operation', id, at, terms}   a confirmed one, repeated
---        {'pending', entry, at}            recorded in another entry that is still in the outbox
+--        {'pending', entry, at, id or ''}  recorded in another entry that is still in the outbox
 --        {'missing', operation, wallet}    1 for what must be loaded first
 --        {'refused', why}
 
@@ -157,7 +157,9 @@ local function decide_operation(batch, item)
     if operation.entry == batch.entry then
       return { 'reserved', 1, 0, operation.id, cmsgpack.unpack(operation.terms) }
     end
-    if unconfirmed(batch.fence, operation.entry) then return { 'pending', operation.entry, operation.at } end
+    if unconfirmed(batch.fence, operation.entry) then
+      return { 'pending', operation.entry, operation.at, operation.id }
+    end
     return { 'operation', operation.id, operation.at, cmsgpack.unpack(operation.terms) }
   end
   local wallet = payer ~= '' and wallet_of(batch, payer)
