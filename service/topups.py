@@ -44,9 +44,10 @@ class TopUps:
                 return 201 if answered.fresh else 200, TopUp(id, asked.owner, asked.amount, terms.currency)
             case reserve.Refused() as refused:
                 raise refusal(refused)
-            case _:
+            case reserve.Pending(id=id):
                 count("topup", "pending")
-                return 202, Pending()
+                return 202, Pending(id=id)
+        raise AssertionError(f"{answered.result} is no outcome of an operation")
 
     async def _settled(self, identity: str, deadline_s: float) -> bool:
         """True once the ledger has it, False where that is not known by the deadline."""

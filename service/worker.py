@@ -7,7 +7,6 @@ import os
 import socket
 from contextlib import AsyncExitStack
 from functools import partial
-from typing import cast
 
 from redpacket.books.database import Books
 from redpacket.books.deployment import check_deployment, read_keys
@@ -21,12 +20,14 @@ from redpacket.shard.client import ShardUnreachableError
 from service.app import build_app
 from service.auth import Authenticator, read_public_key
 from service.claim_lists import ClaimLists
-from service.claims import App, ClaimDoor, Claims
+from service.claims import ClaimDoor, Claims
 from service.door import Door
+from service.operations import Operations
 from service.packets import Packets
 from service.protocol import LimitedProtocol
 from service.reading import PacketReader
 from service.routes import api_routes
+from service.statements import Statements
 from service.topups import TopUps
 from service.wallets import Wallets
 
@@ -102,9 +103,10 @@ async def _wire(settings: Settings, resources: AsyncExitStack, stop: asyncio.Eve
         Packets(settings, keys.id_key, path, amounts, reader),
         TopUps(settings, keys.id_key, path, books),
         Wallets(settings, books),
+        Statements(settings, books),
+        Operations(settings, keys.id_key, books, reader),
     )
-    app = build_app(api, authenticator, partial(_why_not_ready, stop))
-    return ClaimDoor(claims, authenticator, cast("App", app))
+    return ClaimDoor(claims, authenticator, build_app(api, authenticator, partial(_why_not_ready, stop)))
 
 
 def _why_not_ready(stop: asyncio.Event) -> str:

@@ -546,6 +546,8 @@ async def test_the_document_has_every_endpoint_and_resolves(system: System) -> N
     assert endpoints == {
         ("post", "/v1/topups"),
         ("get", "/v1/wallet"),
+        ("get", "/v1/wallet/entries"),
+        ("get", "/v1/operations/{idempotency_key}"),
         ("post", "/v1/packets"),
         ("get", "/v1/packets/{id}"),
         ("post", "/v1/packets/{id}/claims"),

@@ -30,7 +30,7 @@
 --        batch's entry; state is what a close has made of the packet
 --        {'claim', share, at, split} or {'operation', id, at, terms}   a confirmed one, repeated
 --        {'over', 'sold_out', 'closed' or 'expired', at}   nothing is left of the packet, and all of that is confirmed
---        {'pending', entry, at}            recorded in another entry that is still in the outbox
+--        {'pending', entry, at, id or ''}  recorded in another entry that is still in the outbox; the id of an operation
 --        {'missing', operation, wallet}    1 for what must be loaded first
 --        {'refused', why}
 
@@ -61,8 +61,8 @@ local function first_unconfirmed(batch, holder)
 end
 
 -- The answer to an item that has to wait for an entry.
-local function pending(batch, entry)
-  return { 'pending', entry, entry == batch.entry and batch.now or time_of_entry(batch.fence, entry) }
+local function pending(batch, entry, id)
+  return { 'pending', entry, entry == batch.entry and batch.now or time_of_entry(batch.fence, entry), id or '' }
 end
 
 local function operation_of(batch, identity)
@@ -233,7 +233,7 @@ local function decide_operation(batch, item)
     if operation.entry == batch.entry then
       return { 'reserved', 1, 0, operation.id, '', cmsgpack.unpack(operation.terms) }
     end
-    if unconfirmed(batch.fence, operation.entry) then return pending(batch, operation.entry) end
+    if unconfirmed(batch.fence, operation.entry) then return pending(batch, operation.entry, operation.id) end
     return { 'operation', operation.id, operation.at, cmsgpack.unpack(operation.terms) }
   end
   local wallet = payer ~= '' and wallet_of(batch, payer)
