@@ -13,6 +13,9 @@ from service.problems import Code, ProblemError
 T = TypeVar("T")
 
 _LOOK_AGAIN_S = 0.05
+# At once, of the connections to Redis, which are twice as many: a burst of reads, as when what has waited for a worker
+# comes at once, must neither fail because all are taken nor take them from claims.
+_READS_MAX = 32
 
 
 class PacketReader:
@@ -24,6 +27,7 @@ class PacketReader:
     def __init__(self, client: ShardClient, loader: load.Loader) -> None:
         self._client = client
         self._loader = loader
+        self._turns = asyncio.Semaphore(_READS_MAX)
 
     async def packet(self, id: OperationId) -> HeldPacket:
         return await self._present(id, lambda: read_packet(self._client, id.shard, id.identity, str(id)))
@@ -36,7 +40,8 @@ class PacketReader:
 
     async def _present(self, id: OperationId, read: Callable[[], Awaitable[T | Absent]]) -> T:
         while True:
-            found = await read()
+            async with self._turns:
+                found = await read()
             if not isinstance(found, Absent):
                 return found
             if found is Absent.OTHER:

@@ -11,16 +11,15 @@ from redpacket.settings import Settings
 logger = logging.getLogger(__name__)
 
 # A client that reuses a connection sends into the void if the server closes it in that moment, and cannot know whether
-# it was heard. So a connection stays open until its client has asked once more, and was told to close it; or has not
-# asked for this long: then httpx has let it go by itself (after 5 s), and others hardly ask in this very moment.
-_SILENT_S = 6.0
+# it was heard. So a connection stays open until its client has asked once more, and was told to close it; or has been
+# silent for so long that it has let go by itself (httpx does after 5 s, on a busy machine some seconds later), or will
+# hardly ask in this very moment.
+_SILENT_S = 10.0
 # Whoever sends work here has to see first that this worker is not ready.
 _MOVE_AWAY_MIN_S = 1.0
-# Whoever was silent when the worker was told to stop is gone by then. Who connects all the time is no reason to stay.
-_MOVE_AWAY_MAX_S = _SILENT_S + 1.0
 _LOOK_S = 0.05
-# Connections that have not asked for anything yet when the worker stops accepting may still do so.
-FIRST_REQUEST_S = 1.0
+# Between connecting and asking. Who takes longer has connected in advance.
+FIRST_REQUEST_S = 3.0
 # To end its own connections to the other parts, which holds nothing that could be lost.
 _CLOSE_S = 2.0
 
@@ -43,7 +42,7 @@ def finish_s(settings: Settings) -> float:
 
 def stop_s(settings: Settings) -> float:
     """Within how many seconds of SIGTERM an API worker is gone by itself."""
-    return _MOVE_AWAY_MAX_S + math.ceil(finish_s(settings)) + _CLOSE_S
+    return _SILENT_S + math.ceil(finish_s(settings)) + _CLOSE_S
 
 
 async def move_clients_away(connections: Collection[Connection], stop_accepting: Callable[[], None]) -> None:
@@ -54,12 +53,13 @@ async def move_clients_away(connections: Collection[Connection], stop_accepting:
     loop = asyncio.get_running_loop()
     began = loop.time()
     while True:
-        silent = [(it, silent_s) for it in list(connections) if (silent_s := it.silent_s) is not None]
         waited_s = loop.time() - began
-        # Best in a moment in which nobody stands between connecting and asking.
-        if waited_s >= (_MOVE_AWAY_MAX_S if silent else _MOVE_AWAY_MIN_S):
+        silent = [(it, silent_s) for it in list(connections) if (silent_s := it.silent_s) is not None]
+        # Whoever has connected since then asks soon: not waited for here, or somebody always would be.
+        silent_before = [(it, silent_s) for it, silent_s in silent if silent_s >= waited_s]
+        if not silent_before and waited_s >= _MOVE_AWAY_MIN_S:
             break
-        for connection, silent_s in silent:
+        for connection, silent_s in silent_before:
             if silent_s >= _SILENT_S:
                 connection.close_silent()
         await asyncio.sleep(_LOOK_S)
