@@ -23,6 +23,9 @@ from service.problems import Code, ProblemError
 T = TypeVar("T")
 
 _LOOK_AGAIN_S = 0.05
+# At once, of the connections to Redis, which are twice as many: a burst of reads, as when what has waited for a worker
+# comes at once, must neither fail because all are taken nor take them from claims.
+_READS_MAX = 32
 
 
 class PacketReader:
@@ -34,6 +37,7 @@ class PacketReader:
     def __init__(self, client: ShardClient, loader: load.Loader) -> None:
         self._client = client
         self._loader = loader
+        self._turns = asyncio.Semaphore(_READS_MAX)
 
     async def operation(self, shard: int, identity: str) -> HeldOperation:
         return await self._present(shard, identity, lambda: read_operation(self._client, shard, identity), "request")
@@ -52,7 +56,8 @@ class PacketReader:
 
     async def _present(self, shard: int, identity: str, read: Callable[[], Awaitable[T | Absent]], what: str) -> T:
         while True:
-            found = await read()
+            async with self._turns:
+                found = await read()
             if not isinstance(found, Absent):
                 return found
             if found is Absent.OTHER:
