@@ -3,7 +3,6 @@
 import asyncio
 from urllib.parse import quote
 
-from redpacket.books.database import Books
 from redpacket.events import PacketTerms
 from redpacket.ids import identity_of, shard_of
 from redpacket.settings import Settings
@@ -11,17 +10,18 @@ from service.claims import App, Receive, Scope
 from service.packets import state_of
 from service.problems import Send
 from service.reading import PacketReader, packet_id
+from service.settled import SettledOperations
 from service.words import Operation, Pending
 
 _PATH = "/v1/operations/"
 
 
 class Operations:
-    def __init__(self, settings: Settings, id_key: bytes, books: Books, reader: PacketReader) -> None:
+    def __init__(self, settings: Settings, id_key: bytes, ledger: SettledOperations, reader: PacketReader) -> None:
         self._shards = settings.shards
         self._timeout_s = settings.request_timeout_ms / 1000
         self._id_key = id_key
-        self._books = books
+        self._ledger = ledger
         self._reader = reader
 
     async def see_operation(self, owner: str, key: str) -> tuple[int, Operation | Pending]:
@@ -38,8 +38,8 @@ class Operations:
             if isinstance(held.terms, PacketTerms):
                 return await self._see_packet(held.id)
             # A top-up is final once it is in the ledger: while that is away it can be called neither of both.
-            (row,) = await self._books.rows("operation_is_settled", bytes.fromhex(identity))
-        return (200, Operation("topup", held.id, "captured")) if row[0] else (202, Pending(id=held.id))
+            settled = await self._ledger.has(identity)
+        return (200, Operation("topup", held.id, "captured")) if settled else (202, Pending(id=held.id))
 
     async def _see_packet(self, id: str) -> tuple[int, Operation | Pending]:
         held = await self._reader.packet(packet_id(id, self._shards))

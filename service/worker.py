@@ -28,6 +28,7 @@ from service.operations import Operations
 from service.packets import Packets
 from service.reading import PacketReader
 from service.routes import api_routes
+from service.settled import SettledOperations
 from service.statements import Statements
 from service.topups import TopUps
 from service.wallets import Wallets
@@ -94,15 +95,17 @@ async def _wire(settings: Settings, resources: AsyncExitStack, stop: asyncio.Eve
 
     amounts, path = parts.amounts, parts.path
     reader = PacketReader(parts.client, parts.loader)
+    ledger = SettledOperations(books)
+    resources.push_async_callback(ledger.aclose)
     claims = Claims(settings, path, amounts)
     api = api_routes(
         claims,
         ClaimLists(settings, books, amounts, reader),
         Packets(settings, keys.id_key, path, amounts, reader),
-        TopUps(settings, keys.id_key, path, books),
+        TopUps(settings, keys.id_key, path, ledger),
         Wallets(settings, books),
         Statements(settings, books),
-        Operations(settings, keys.id_key, books, reader),
+        Operations(settings, keys.id_key, ledger, reader),
     )
     return ClaimDoor(claims, authenticator, build_app(api, authenticator, partial(_why_not_ready, stop)))
 

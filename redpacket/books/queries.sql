@@ -72,8 +72,9 @@ FROM (SELECT now() AS as_of) moment LEFT JOIN (
 ) entry ON true
 ORDER BY version LIMIT $4
 
--- name: operation_is_settled
-SELECT EXISTS (SELECT FROM operation WHERE identity = $1)
+-- name: settled_operations
+-- Which of these identities are in the ledger, of any shard.
+SELECT identity FROM operation WHERE identity = ANY($1)
 
 -- name: settled_shares
 -- Which of these shares of a packet are in the ledger.

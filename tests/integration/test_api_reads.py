@@ -11,10 +11,8 @@ import httpx
 import pytest
 import redis.asyncio
 
-from tests.integration.test_api import LONG_S, Make, assert_problem, claim, client, key, nonce, send, top_up
+from tests.integration.api import LONG_S, Make, assert_problem, claim, key, send, top_up
 from tests.system import System
-
-__all__ = ["client", "nonce"]  # the fixtures
 
 
 async def statement(caller: httpx.AsyncClient, entries: int, **query: str) -> dict[str, Any]:

@@ -33,6 +33,7 @@ from service.operations import Operations
 from service.packets import Packets
 from service.reading import PacketReader, not_found
 from service.routes import api_routes
+from service.settled import SettledOperations
 from service.statements import Statements
 from service.topups import TopUps
 from service.wallets import Wallets
@@ -70,7 +71,8 @@ class Parts:
         settled = _said(self.settled)
         if query == "settled_shares":
             return [{"share": share} for share in args[2]] if settled else []
-        return [(settled,)]
+        assert query == "settled_operations"
+        return [{"identity": identity} for identity in args[0]] if settled else []
 
     async def operation(self, _shard: int, _identity: str) -> HeldOperation:
         return self.asked_for
@@ -102,15 +104,15 @@ async def api(parts: Parts) -> AsyncIterator[httpx.AsyncClient]:
     amounts = Amounts(b"k" * 32)
     path, books, reader = cast("CommitPath", parts), cast("Books", parts), cast("PacketReader", parts)
     authenticator = Authenticator(SETTINGS, KEY.public_key())
-    claims = Claims(SETTINGS, path, amounts)
+    claims, ledger = Claims(SETTINGS, path, amounts), SettledOperations(books)
     routes = api_routes(
         claims,
         ClaimLists(SETTINGS, books, amounts, reader),
         Packets(SETTINGS, b"i" * 32, path, amounts, reader),
-        TopUps(SETTINGS, b"i" * 32, path, books),
+        TopUps(SETTINGS, b"i" * 32, path, ledger),
         Wallets(SETTINGS, books),
         Statements(SETTINGS, books),
-        Operations(SETTINGS, b"i" * 32, books, reader),
+        Operations(SETTINGS, b"i" * 32, ledger, reader),
     )
     app = ClaimDoor(claims, authenticator, build_app(routes, authenticator, lambda: ""))
     door: Any = Door(app, asyncio.Event(), 100)
