@@ -39,12 +39,13 @@ class Connection(LimitedProtocol):
 
     def shutdown(self) -> None:
         """Called once nobody is accepted any more. Whoever still asks is told to close (service/door.py)."""
-        if self.silent_s is not None and self.cycle is None:
+        if self.silent_s is None:
+            if not self._in_headers:  # else uvicorn would look at the request before this one, and close
+                super().shutdown()
+        elif self.cycle is None:
             self.loop.call_later(FIRST_REQUEST_S, self.close_silent)
-        elif self._in_headers:
-            return  # uvicorn would look at the request before this one, and close
         else:
-            super().shutdown()
+            self.close_silent()
 
     def _has_unread(self) -> bool:
         """Whether the kernel holds what the loop was too busy to read: closed now, it would be answered by a reset."""

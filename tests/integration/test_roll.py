@@ -58,7 +58,7 @@ class Load:
             self.failures.append(f"{owner}: {request.method} {error!r}")
             return
         self.answers[group, answer.status_code] += 1
-        if answer.status_code not in (200, 201):
+        if answer.status_code not in (200, 201, 202):
             self.failures.append(f"{owner}: {request.method} {answer.status_code} {answer.text}")
         elif answer.status_code == 201:
             self.claimed.add(owner)
@@ -116,9 +116,8 @@ async def check(load: Load) -> None:
         while True:
             rows = await load.system.rows("SELECT owner FROM claim WHERE packet = $1", load.packet)
             if {row["owner"] for row in rows} >= load.claimed:
-                break
+                return
             await asyncio.sleep(0.1)
-    assert len(rows) == len(load.claimed)
 
 
 async def test_no_request_fails_while_workers_are_rolled(system: System) -> None:
