@@ -17,10 +17,9 @@ end
 -- is refunded must be its total in the ledger. Until then the packet is closing, and takes no new claims.
 local function decide_close(batch, item)
   local identity, id, deadline, why = item[2], item[3], item[4], item[5]
-  local operation = operation_of(batch, identity)
-  if not operation then return { 'missing', 1, 0 } end
+  local operation, why_not = packet_operation_of(batch, identity, id)
+  if not operation then return why_not end
   local packet = operation.packet
-  if operation.id ~= id or not packet then return { 'refused', 'not_found' } end
 
   if packet.state == 'closed' or packet.state == 'expired' then
     if packet.refund_entry == batch.entry then return { 'reserved', 1, 0, '', packet.state, false } end
