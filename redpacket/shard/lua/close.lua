@@ -40,9 +40,8 @@ local function decide_close(batch, item)
   local refusal = refused_at_the_door(batch, deadline)
   if refusal then return refusal end
   if waits_for then
-    if not sold_out and packet.state == '' then
-      packet.state, packet.moved_to = 'closing', 'closing'
-    end
+    -- Only where its owner asked for it: what has expired takes no claims anyhow, and ends as expired.
+    if why == 'closed' and not sold_out then packet.state, packet.moved_to = 'closing', 'closing' end
     return pending(batch, waits_for)
   end
 
