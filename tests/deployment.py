@@ -85,7 +85,7 @@ class Deployment:
             await client.aclose()
 
     @asynccontextmanager
-    async def worker(self, **changed: int) -> AsyncIterator[Worker]:
+    async def worker(self, **changed: int | str) -> AsyncIterator[Worker]:
         settings = replace(self.settings, **changed)
         async with AsyncExitStack() as resources:
             client = ShardClient(settings)
