@@ -1,7 +1,7 @@
 """A TCP proxy between what is tested and a real server: it passes bytes on, holds them back, loses them, or cuts."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
 from types import TracebackType
 from typing import Literal, Self
@@ -18,13 +18,15 @@ class Proxy:
     """`async with Proxy(server_port) as proxy:` listens on `proxy.port`.
 
     `losing`: what is lost from now on. A connection that has lost anything in a direction never passes anything there
-    again: its other end is gone without a word. `requests`: all that was passed to the server. `fatal`: the next
-    request that holds this is passed on and carried out, its answer is lost and the connection is cut.
+    again: its other end is gone without a word. `deaf_to`: says of what requests it is so alone. `requests`: all that
+    was passed to the server. `fatal`: the next request that holds this is passed on and carried out, its answer is lost
+    and the connection is cut.
     """
 
     def __init__(self, server_port: int) -> None:
         self.port = 0
         self.losing: set[Direction] = set()
+        self.deaf_to: Callable[[bytes], bool] = lambda _: False
         self.requests = bytearray()
         self.fatal = b""
         self._server_port = server_port
@@ -98,7 +100,7 @@ class Proxy:
     ) -> None:
         broken = False
         while data := await reader.read(65_536):
-            broken = broken or "requests" in self.losing
+            broken = broken or "requests" in self.losing or self.deaf_to(data)
             if broken:
                 continue
             self.requests += data

@@ -9,7 +9,7 @@ from typing import Any
 
 import asyncpg
 import pytest
-from aiokafka import ConsumerRecord
+from aiokafka import AIOKafkaConsumer, ConsumerRecord
 from aiokafka.admin import AIOKafkaAdminClient
 from msgspec import structs
 
@@ -34,6 +34,7 @@ from service.reading import PacketReader
 from tests.deployment import LONG_S, Deployment, Worker, claimed, found
 from tests.proxy import Direction, proxied
 
+_JOIN_GROUP = (11).to_bytes(2)  # the key of a request, behind its length
 # Longer than a test may take: what ends before it was not ended by it.
 NEVER_MS = 600_000
 
@@ -177,7 +178,7 @@ async def test_a_ledger_that_stands_still_while_the_log_goes_on_ends_itself(
 ) -> None:
     monkeypatch.setattr(watch, "_LOOK_AGAIN_S", 0.3)
     monkeypatch.setattr(watch, "_STUCK_AFTER_S", 1.0)
-    async with deployment.worker() as worker, _consuming(deployment) as (consumer, running):
+    async with deployment.worker() as worker, _consuming(deployment) as (consumer, running, _):
         await worker.producer.append(0, Fence(1))
         await deployment.settled(worker)
         # As aiokafka was seen to do after a rejoin: it polls, and is given nothing.
@@ -186,15 +187,56 @@ async def test_a_ledger_that_stands_still_while_the_log_goes_on_ends_itself(
         await _rejected(running, ConsumerStuckError)
 
 
+@pytest.mark.parametrize("told_to_stop", [True, False])
+async def test_a_ledger_that_cannot_rejoin_its_group_stops_when_told_and_else_ends_itself(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch, told_to_stop: bool
+) -> None:
+    monkeypatch.setattr(watch, "_LOOK_AGAIN_S", 1.0)
+    monkeypatch.setattr(watch, "_STUCK_AFTER_S", 2.0)
+    async with deployment.worker() as worker, proxied(deployment, "kafka") as (proxy, there):
+        settings = structs.replace(deployment.settings, **there)
+        async with _consuming(replace(deployment, settings=settings)) as (consumer, running, stop):
+            await worker.producer.append(0, Fence(1))
+            await deployment.settled(worker)
+            proxy.deaf_to = lambda request: request[4:6] == _JOIN_GROUP
+            other = AIOKafkaConsumer(
+                bootstrap_servers=deployment.settings.kafka_bootstrap, group_id=f"{deployment.topic}.ledger"
+            )
+            await other.start()
+            other.subscribe([deployment.topic])
+            async with asyncio.timeout(LONG_S):
+                while not consumer._consumer._subscription.reassignment_in_progress:
+                    await asyncio.sleep(0.05)
+                if told_to_stop:
+                    await asyncio.sleep(1.0)  # it is in the midst of it
+                    stop.set()
+                    await running
+            if not told_to_stop:
+                await _rejected(running, ConsumerStuckError)
+            await other.stop()
+
+
+async def test_the_ledger_can_be_stopped_while_the_broker_is_away(deployment: Deployment) -> None:
+    async with deployment.worker() as worker, proxied(deployment, "kafka") as (proxy, there):
+        settings = structs.replace(deployment.settings, **there)
+        async with _consuming(replace(deployment, settings=settings)) as (_, running, stop):
+            await worker.producer.append(0, Fence(1))
+            await deployment.settled(worker)
+            async with proxy.away(), asyncio.timeout(LONG_S):
+                await asyncio.sleep(1.0)  # by now its fetches fail
+                stop.set()
+                await running
+
+
 @asynccontextmanager
-async def _consuming(deployment: Deployment) -> AsyncIterator[tuple[LedgerConsumer, asyncio.Task[None]]]:
+async def _consuming(deployment: Deployment) -> AsyncIterator[tuple[LedgerConsumer, asyncio.Task[None], asyncio.Event]]:
     stop = asyncio.Event()
     async with asyncpg.create_pool(deployment.settings.postgres_url, min_size=0, max_size=2) as pool:
         settler = Settler(pool, partial(shard_of, shards=deployment.settings.shards))
         consumer = LedgerConsumer(deployment.settings, deployment.topic, settler, lambda _: None)
         running = asyncio.create_task(consumer.run(stop))
         try:
-            yield consumer, running
+            yield consumer, running, stop
         finally:
             stop.set()
             await asyncio.wait([running])
