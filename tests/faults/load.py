@@ -9,9 +9,10 @@ from tests.faults.phones import OPERATORS, Phones
 from tests.faults.plan import SENDERS, ClaimPlan, PacketPlan, plan_packet
 from tests.faults.recorder import Answer, Asked, Request
 
-PACKETS_PER_S = 3.0
+# Each is claimed by some 13 people, who look and repeat: about 25 requests.
+PACKETS_PER_S = 2.5
 # While a part is away, who repeats takes the place of who comes anew: more than this need not wait to be sent.
-WAITING_MAX = 200
+WAITING_MAX = 32
 # How long a person repeats a request of which nothing is known.
 PATIENCE_S = 20.0
 TOPUP_MINOR = 100_000

@@ -17,7 +17,7 @@ OPERATORS = tuple(f"boss-{n}" for n in range(4))
 # Longer than a worker is ever stopped across a fence: it has to answer those who still wait when it goes on.
 TIMEOUT_S = 15.0
 AGAIN_S = 0.3
-TALKING_MAX = 128
+TALKING_MAX = 64
 # Less than the second for which a worker that leaves asks its clients to move away, so that no request is sent on a
 # connection that is just being closed.
 KEEPALIVE_S = 0.9
@@ -52,9 +52,9 @@ class Phones:
         self._headers: dict[str, dict[str, str]] = {}
         self._pools: list[httpx.AsyncClient] = []
         self._exit = AsyncExitStack()
-        # What still waits to be sent, and when (by time.monotonic) an outcome was last unknown.
+        # What still waits to be sent; and the last unknown outcome, with its time by time.monotonic().
         self.waiting = 0
-        self.last_unknown_s = 0.0
+        self.last_unknown: tuple[float, Asked, Answer] | None = None
 
     async def __aenter__(self) -> Self:
         limits = httpx.Limits(max_connections=None, keepalive_expiry=KEEPALIVE_S)
@@ -79,7 +79,7 @@ class Phones:
             with self._recorder.recorded(asked) as attempt:
                 attempt.answer = await self._send(asked, self._pools[pool])
             if attempt.answer.outcome == "unknown":
-                self.last_unknown_s = time.monotonic()
+                self.last_unknown = (time.monotonic(), asked, attempt.answer)
             return attempt.answer
         finally:
             self._talking.release()

@@ -15,8 +15,9 @@ from tests.faults.phones import OPERATORS, Phones
 from tests.faults.recorder import Answer, Asked
 from tests.system import System
 
-# The only time that is judged here, and generously: rehearsals judge the others.
+# The only times that are judged here, and generously: rehearsals judge the others.
 BACK_MAX_S = 60.0
+CALM_MAX_S = 120.0
 _AGAIN_S = 0.1
 _CALM_S = 2.0
 _FUNDS_MINOR, _TOTAL_MINOR, _SHARES = 1_000_000, 100, 2
@@ -68,11 +69,19 @@ async def wait_settled(system: System) -> float:
             await asyncio.sleep(0.05)
 
 
-async def wait_calm(system: System, phones: Phones) -> None:
-    """Until every process says that it is ready and no client has got an unknown outcome for a while."""
-    async with asyncio.timeout(2 * BACK_MAX_S):
-        while not (phones.waiting == 0 and time.monotonic() - phones.last_unknown_s > _CALM_S and await _ready(system)):
-            await asyncio.sleep(0.2)
+async def wait_calm(system: System, phones: Phones) -> float:
+    """Seconds until every process says that it is ready and no client has got an unknown outcome for a while."""
+    began_s = time.monotonic()
+    while not (_is_calm(phones) and await _ready(system)):
+        waited_s = time.monotonic() - began_s
+        assert waited_s < CALM_MAX_S, f"no calm after {waited_s:.0f} s: {phones.waiting} wait, {phones.last_unknown}"
+        await asyncio.sleep(0.2)
+    return time.monotonic() - began_s
+
+
+def _is_calm(phones: Phones) -> bool:
+    unknown_s = phones.last_unknown[0] if phones.last_unknown else 0.0
+    return phones.waiting == 0 and time.monotonic() - unknown_s > _CALM_S
 
 
 async def log_ends(system: System) -> list[int]:

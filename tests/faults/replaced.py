@@ -45,6 +45,8 @@ async def promote_an_older_copy(system: System, folder: Path) -> None:
     """The server becomes the replica of a copy that has fallen behind, takes over its data, and is promoted again: it
     keeps its process and its run_id."""
     async with _copy(folder) as copy_url, _connected(copy_url) as copy, _connected(system.settings.redis_url) as own:
+        for server in (copy, own):
+            await server.config_set("repl-diskless-sync-delay", 0)
         await copy.replicaof("127.0.0.1", str(_port(system.settings.redis_url)))
         await _wait_linked(copy)
         await copy.replicaof("NO", "ONE")

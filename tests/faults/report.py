@@ -14,7 +14,8 @@ Counts = dict[str, int]
 
 class Episode(Struct, frozen=True, kw_only=True):
     """One fault. Times of day are seconds since 1970. `back_s`: from the end of the damage to a send, a claim and a
-    close on every shard; `settled_s`: from there until the ledger had everything."""
+    close on every shard; `settled_s`: from there until the ledger had everything; `calm_s`: from there until every
+    process was ready and no client saw anything of it any more."""
 
     fault: str
     harmless: bool
@@ -22,6 +23,7 @@ class Episode(Struct, frozen=True, kw_only=True):
     over_at_s: float
     back_s: float
     settled_s: float
+    calm_s: float
 
     @property
     def back_at_s(self) -> float:
@@ -65,10 +67,11 @@ def make_report(
 
 
 def in_words(report: Report) -> str:
-    lines = [f"{'fault':<40} {'s':>6} {'back':>6} {'settled':>8}  answers from its beginning until service was back"]
+    heads = f"{'s':>6} {'back':>6} {'settled':>8} {'calm':>6}"
+    lines = [f"{'fault':<40} {heads}  answers from its beginning until service was back"]
     for episode, counts in zip(report.episodes, report.during, strict=True):
         lasted_s = episode.over_at_s - episode.began_at_s
-        times = f"{lasted_s:>6.1f} {episode.back_s:>6.1f} {episode.settled_s:>8.1f}"
+        times = f"{lasted_s:>6.1f} {episode.back_s:>6.1f} {episode.settled_s:>8.1f} {episode.calm_s:>6.1f}"
         lines.append(f"{episode.fault:<40} {times}  {_list(counts)}")
     lines += [f"{kind}: {_list(counts)}" for kind, counts in report.answers.items()]
     lines.append(f"ledger: {_list(report.totals)}")

@@ -13,9 +13,7 @@ import pytest
 
 from redpacket.settings import read_key
 from tests.faults import evictions
-from tests.faults.audit_answers import check_answers, check_harmless
-from tests.faults.audit_books import check_books
-from tests.faults.audit_told import check_told
+from tests.faults.audit import audit
 from tests.faults.evidence import gather_evidence
 from tests.faults.faults import Fault, Scene, faults_in_order
 from tests.faults.load import Load, resolve, unresolved
@@ -23,11 +21,10 @@ from tests.faults.phones import Phones
 from tests.faults.probe import BACK_MAX_S, Probe, log_ends, wait_calm, wait_settled
 from tests.faults.recorder import Asked, Recorder, Request, read_requests
 from tests.faults.report import Episode, in_words, make_report
-from tests.faults.told import index_requests
 from tests.system import System, running_system
 
-# Between two faults, under load.
-PAUSE_S = 2.0
+# Under load, before the first fault.
+AT_FIRST_S = 5.0
 # Of packets with an end, how many are looked at through HTTP, and how many old keys are sent again.
 LOOKED_AT, OLD_KEYS = 40, 20
 PROBE_TIMEOUT_S = 5.0
@@ -47,14 +44,9 @@ async def test_what_was_acknowledged_stands_whatever_fails(tmp_path: Path) -> No
                 await _look_at_the_end(system, phones, file, random.Random(seed))
                 await watch.look(system)
         requests, evidence = read_requests(file), await gather_evidence(system)
-        told = index_requests(requests, read_key(system.settings, "id.key"))
+        id_key = read_key(system.settings, "id.key")
     harmless = [(it.fault, it.began_at_s, it.over_at_s) for it in episodes if it.harmless]
-    violations = [
-        *check_books(evidence),
-        *check_told(told, evidence),
-        *check_answers(told, evidence),
-        *check_harmless(requests, harmless),
-    ]
+    violations = audit(requests, evidence, id_key, harmless)
     report = make_report(seed, episodes, requests, evidence, dict(watch.by_kind), violations)
     (tmp_path / "report.json").write_bytes(msgspec.json.encode(report))
     print(in_words(report))
@@ -74,20 +66,20 @@ async def _fail_one_after_the_other(
     scene: Scene, phones: Phones, seed: int, watch: evictions.EvictionWatch
 ) -> list[Episode]:
     episodes: list[Episode] = []
+    began_s = time.monotonic()
     async with asyncio.TaskGroup() as group:
         load = group.create_task(Load(phones, seed).run())
+        await asyncio.sleep(AT_FIRST_S)
         for fault in faults_in_order(seed):
-            await asyncio.sleep(PAUSE_S)
-            await wait_calm(scene.system, phones)
             await watch.look(scene.system)
-            episodes.append(await _inflict(fault, scene))
-            print(f"{fault.name}: back after {episodes[-1].back_s:.1f} s", flush=True)
-        await wait_calm(scene.system, phones)
+            print(f"{time.monotonic() - began_s:5.0f} s  {fault.name}", end="", flush=True)
+            episodes.append(await _inflict(fault, scene, phones))
+            print(f": back after {episodes[-1].back_s:.1f} s", flush=True)
         load.cancel()
     return episodes
 
 
-async def _inflict(fault: Fault, scene: Scene) -> Episode:
+async def _inflict(fault: Fault, scene: Scene, phones: Phones) -> Episode:
     began_at_s = time.time()
     await fault.inflict(scene)
     over_at_s = time.time()
@@ -99,6 +91,7 @@ async def _inflict(fault: Fault, scene: Scene) -> Episode:
         over_at_s=over_at_s,
         back_s=back_s,
         settled_s=await wait_settled(scene.system),
+        calm_s=await wait_calm(scene.system, phones),
     )
 
 
