@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-import asyncpg
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 
 from ledger.records import chunks, count_settled, decode
-from ledger.settle.transaction import LogRecord, PositionLostError, Settler
+from ledger.settle.decide import Rejected
+from ledger.settle.transaction import REFUSED, LogRecord, PositionLostError, Settler
 from ledger.watch import ProgressWatch
 from redpacket.books.database import POSTGRES_FAILURES
 from redpacket.ops import metrics
@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 _POLL_RECORDS = 200
 _POLL_MS = 200
 _AGAIN_S = 0.5
+# How often a shard that is held looks whether a person has decided.
+_DECISION_AGAIN_S = 1.0
 # Events of one shard in one transaction: some tenths of a second. Fewer after one that did not end in time.
 _EVENTS_MAX = 5_000
 _SETTLE_TIMEOUT_S = 30.0
@@ -38,13 +40,14 @@ class LogGapError(Exception):
 class _Owned:
     """One assignment of a shard to this worker. A rebalance makes a new one: what is still done for the old is void.
 
-    `position`: where it is settled; None, and the partition paused, until that is read from Postgres. `held`: a record
-    stands there that a person must decide about.
+    `position`: where it is settled; None, and the partition paused, until that is read from Postgres, not before
+    `look_at_s`. `rejected`: a person has decided that the record there moves nothing.
     """
 
     shard: int
     position: int | None = None
-    held: bool = False
+    look_at_s: float = 0.0
+    rejected: bool = False
     events_max: int = _EVENTS_MAX
 
 
@@ -97,7 +100,8 @@ class LedgerConsumer(ConsumerRebalanceListener):
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         for partition in revoked:
-            self._shards.pop(partition.partition, None)
+            if self._shards.pop(partition.partition, None):
+                metrics.SHARD_HELD.labels(partition.partition).set(0)
         self._tell_owned(set(self._shards))
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
@@ -109,19 +113,26 @@ class LedgerConsumer(ConsumerRebalanceListener):
         self._tell_owned(set(self._shards))
 
     async def _find_positions(self) -> None:
+        now_s = asyncio.get_running_loop().time()
         for owned in list(self._shards.values()):
-            if owned.position is not None or owned.held:
+            if owned.position is not None or now_s < owned.look_at_s:
                 continue
             try:
-                next_offset = await self._settler.position(owned.shard)
+                found = await self._settler.position(owned.shard)
             except POSTGRES_FAILURES as error:
                 logger.warning("shard %d: its position cannot be read: %r", owned.shard, error)
                 await asyncio.sleep(_AGAIN_S)
                 return
-            if self._shards.get(owned.shard) is owned:
-                owned.position = next_offset
-                self._consumer.seek(TopicPartition(self._topic, owned.shard), next_offset)
-                self._consumer.resume(TopicPartition(self._topic, owned.shard))
+            if self._shards.get(owned.shard) is not owned:
+                continue
+            metrics.SHARD_HELD.labels(owned.shard).set(found.held)
+            if found.held:
+                owned.look_at_s = now_s + _DECISION_AGAIN_S
+                continue
+            owned.rejected = found.rejected
+            owned.position = found.next_offset
+            self._consumer.seek(TopicPartition(self._topic, owned.shard), found.next_offset)
+            self._consumer.resume(TopicPartition(self._topic, owned.shard))
 
     async def _settle(self, owned: _Owned, records: Sequence[ConsumerRecord[bytes, bytes]]) -> None:
         if owned.position is None:
@@ -131,24 +142,38 @@ class LedgerConsumer(ConsumerRebalanceListener):
             raise LogGapError(
                 f"shard {owned.shard} is settled up to {owned.position}, the log goes on at {wanted[0].offset}"
             )
+        if wanted and owned.rejected:
+            # Whatever it says, and also where this version could settle it.
+            if not await self._settle_chunk(owned, [LogRecord(wanted[0].offset, wanted[0].value or b"", Rejected())]):
+                return
+            owned.rejected = False
+            wanted = wanted[1:]
         logged, undecodable = decode(wanted)
         for chunk in chunks(logged, owned.events_max):
-            if self._shards.get(owned.shard) is not owned or not await self._settle_chunk(owned, chunk):
+            if not await self._settle_chunk(owned, chunk):
                 return
         if undecodable is not None:
-            self._hold_for_a_person(owned, f"offset {undecodable} cannot be decoded")
+            await self._hold(owned, undecodable.offset, undecodable.value or b"", "", "it cannot be decoded")
 
     async def _settle_chunk(self, owned: _Owned, chunk: Sequence[LogRecord]) -> bool:
         """False where it was not settled, or is not known to be; then the position is looked up again."""
+        if self._shards.get(owned.shard) is not owned:
+            return False
         assert owned.position is not None
         began = time.perf_counter()
         try:
             async with asyncio.timeout(_SETTLE_TIMEOUT_S):
                 settled = await self._settler.settle(owned.shard, chunk, owned.position)
-        except (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError) as error:
-            # Postgres will say the same of it for ever.
-            self._hold_for_a_person(owned, f"records from {owned.position} on are refused by Postgres: {error!r}")
-            return False
+        except REFUSED as error:
+            if len(chunk) == 1:
+                poison = chunk[0]
+                await self._hold(owned, poison.kafka_offset, poison.raw, repr(poison.record), f"refused: {error!r}")
+                return False
+            # One by one: no other than the one that is refused is to wait for a person.
+            for logged in chunk:
+                if not await self._settle_chunk(owned, [logged]):
+                    return False
+            return True
         except (PositionLostError, *POSTGRES_FAILURES) as error:
             # Done or not done: the position in Postgres tells. Read on from there.
             logger.warning("shard %d: settling from %d: %r", owned.shard, owned.position, error)
@@ -163,10 +188,14 @@ class LedgerConsumer(ConsumerRebalanceListener):
         count_settled(owned.shard, settled)
         return True
 
-    def _hold_for_a_person(self, owned: _Owned, why: str) -> None:
-        logger.error("shard %d is held until a person decides: %s", owned.shard, why)
-        owned.held = True
-        metrics.SHARD_HELD.labels(owned.shard).set(1)
+    async def _hold(self, owned: _Owned, kafka_offset: int, raw: bytes, content: str, why: str) -> None:
+        """The record there waits for a person. It is the ledger that keeps this: who looks up the position is told."""
+        logger.error("shard %d is held at offset %d until a person decides: %s", owned.shard, kafka_offset, why)
+        try:
+            await self._settler.hold(owned.shard, kafka_offset, raw, content, why)
+        except POSTGRES_FAILURES as error:
+            logger.warning("shard %d: %r", owned.shard, error)
+            await asyncio.sleep(_AGAIN_S)
         self._pause(owned)
 
     def _pause(self, owned: _Owned) -> None:

@@ -13,8 +13,10 @@ from redpacket.ops import metrics
 logger = logging.getLogger(__name__)
 
 
-def decode(records: Sequence[ConsumerRecord[bytes, bytes]]) -> tuple[list[LogRecord], int | None]:
-    """The records up to the first that cannot be decoded, and the offset of that one; None where all can."""
+def decode(
+    records: Sequence[ConsumerRecord[bytes, bytes]],
+) -> tuple[list[LogRecord], ConsumerRecord[bytes, bytes] | None]:
+    """The records up to the first that cannot be decoded, and that one; None where all can."""
     logged: list[LogRecord] = []
     for record in records:
         raw = record.value or b""
@@ -22,7 +24,7 @@ def decode(records: Sequence[ConsumerRecord[bytes, bytes]]) -> tuple[list[LogRec
             logged.append(LogRecord(record.offset, raw, decode_record(raw)))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             logger.exception("offset %d of partition %d cannot be decoded", record.offset, record.partition)
-            return logged, record.offset
+            return logged, record
     return logged, None
 
 

@@ -9,18 +9,21 @@ import asyncpg
 
 from ledger.consume import LedgerConsumer
 from ledger.owner.days import keep_days_ahead
-from ledger.owner.housekeeping import Housekeeping
+from ledger.owner.ends import PacketEnds
+from ledger.owner.housekeeping import Chore, Housekeeping
+from ledger.owner.janitor import Janitor
 from ledger.owner.open import Opener
+from ledger.owner.relay import Relay
+from ledger.owner.shut import ShutEpochs
 from ledger.settle.transaction import Settler
 from redpacket.books.database import Books
 from redpacket.books.deployment import check_deployment, read_keys
+from redpacket.commit.parts import start_parts
 from redpacket.ids import shard_of
-from redpacket.log.producer import LogProducer
 from redpacket.log.topic import cluster_id
 from redpacket.ops.health import HealthApp
 from redpacket.ops.server import listen, serving
 from redpacket.settings import Settings
-from redpacket.shard.client import ShardClient
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +31,8 @@ _CONNECTIONS_MAX = 8
 # Every look-up of a settlement is by key. Left to itself the planner keeps the plan that was right when the tables were
 # empty, and reads all accounts for each transaction.
 _ALWAYS_BY_KEY = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off", "jit": "off"}
+_RELAY_PAUSE_S = 0.25
+_ENDS_PAUSE_S = 1.0
 # A worker that is stopped or cut off in the middle of a transaction must not hold its shards' rows against the next
 # owner: Postgres ends its session.
 _NEVER_HOLD = {"idle_in_transaction_session_timeout": "5000", "tcp_user_timeout": "5000", "tcp_keepalives_idle": "5"}
@@ -50,7 +55,8 @@ async def _run(settings: Settings, stop: asyncio.Event) -> None:
         books = Books(settings)
         await books.start()
         resources.push_async_callback(books.aclose)
-        deployment = await check_deployment(books, settings, read_keys(settings), await cluster_id(settings))
+        keys = read_keys(settings)
+        deployment = await check_deployment(books, settings, keys, await cluster_id(settings))
 
         timeout_s = settings.postgres_timeout_ms / 1000
         pool = await asyncpg.create_pool(
@@ -62,17 +68,24 @@ async def _run(settings: Settings, stop: asyncio.Event) -> None:
             server_settings=_ALWAYS_BY_KEY | _NEVER_HOLD,
         )
         resources.callback(pool.terminate)
-        client = ShardClient(settings)
-        resources.push_async_callback(client.aclose)
-        producer = LogProducer(settings, deployment.topic)
-        await producer.start()
-        resources.push_async_callback(producer.stop)
+        parts = await start_parts(resources, settings, keys, deployment.topic, books)
 
         group = await resources.enter_async_context(asyncio.TaskGroup())
-        housekeeping = Housekeeping(group, client, Opener(pool, client, producer))
+        ends = PacketEnds(parts.client, books, parts.path)
+        chores = (
+            Chore("relay", Relay(parts.client, parts.repeater).relay, _RELAY_PAUSE_S),
+            Chore("closing", ends.finish_closing, _ENDS_PAUSE_S),
+            Chore("expiry", ends.expire, _ENDS_PAUSE_S),
+        )
+        shut = ShutEpochs(pool)
+        resources.callback(group.create_task(shut.keep_reading()).cancel)
+        opener = Opener(pool, parts.client, parts.producer)
+        housekeeping = Housekeeping(group, parts.client, opener, shut, chores)
+        janitor = Janitor(settings, parts.client, books, lambda: housekeeping.open)
         resources.callback(housekeeping.own, set())
         settler = Settler(pool, partial(shard_of, shards=deployment.shards))
         resources.callback(group.create_task(keep_days_ahead(settler)).cancel)
+        resources.callback(group.create_task(janitor.keep()).cancel)
         consumer = LedgerConsumer(settings, deployment.topic, settler, housekeeping.own)
         health = HealthApp(partial(_why_not_ready, housekeeping))
         await resources.enter_async_context(serving(health, listen(settings.ops_port)))
@@ -83,6 +96,6 @@ async def _run(settings: Settings, stop: asyncio.Event) -> None:
 def _why_not_ready(housekeeping: Housekeeping) -> str:
     if not housekeeping.owned:
         return "no shard is owned here yet"
-    if closed := housekeeping.closed:
+    if closed := housekeeping.owned - housekeeping.open.keys():
         return f"shards not open: {', '.join(map(str, sorted(closed)))}"
     return ""

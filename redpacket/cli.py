@@ -6,13 +6,16 @@ import shlex
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import click
 import msgspec
 
 from redpacket.money import Owner
 from redpacket.settings import Settings, SettingsError, read_settings
+
+if TYPE_CHECKING:
+    from ledger.deadletters.letter import LetterName
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -123,6 +126,75 @@ def migrate() -> None:
     click.echo(f"installed: {deployment.shards} shards, {deployment.currency}, topic {deployment.topic}")
 
 
+@main.group()
+def deadletters() -> None:
+    """What the ledger has set aside because it contradicts it or cannot be settled: to be decided by a person.
+
+    LETTER is SHARD-OFFSET-ITEM, or SHARD-OFFSET for a whole record, as `list` prints it.
+    """
+
+
+@deadletters.command("list")
+@data_option
+@click.option("--all", "decided", is_flag=True, help="Also those that are decided.")
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+def list_deadletters(data: Path, decided: bool, as_json: bool) -> None:
+    """List what waits for a decision, and what is frozen until then."""
+    from ledger.deadletters.read import list_letters
+    from ledger.deadletters.words import format_json, format_table
+
+    letters = _run(list_letters(_stack_settings(data), decided=decided))
+    if as_json:
+        click.echo(format_json(letters))
+    else:
+        click.echo(format_table(letters) if letters else "Nothing is set aside.")
+
+
+@deadletters.command()
+@data_option
+@click.argument("letter")
+def show(data: Path, letter: str) -> None:
+    """Print all that is known of LETTER."""
+    from ledger.deadletters.read import find_letter
+    from ledger.deadletters.words import format_letter
+
+    click.echo(format_letter(_run(find_letter(_stack_settings(data), _letter_name(letter)))))
+
+
+@deadletters.command()
+@data_option
+@click.argument("letter")
+def replay(data: Path, letter: str) -> None:
+    """Settle LETTER once more; exit status 1 where it contradicts the ledger again."""
+    from ledger.deadletters.decide import replay_letter
+    from ledger.deadletters.words import describe_replayed
+
+    name = _letter_name(letter)
+    replayed = _run(replay_letter(_stack_settings(data), name))
+    click.echo(describe_replayed(name, replayed))
+    sys.exit(replayed.again is not None)
+
+
+@deadletters.command()
+@data_option
+@click.argument("letter")
+def reject(data: Path, letter: str) -> None:
+    """Drop LETTER: what it froze goes on from what the ledger says."""
+    from ledger.deadletters.decide import reject_letter
+    from ledger.deadletters.words import describe_rejected
+
+    click.echo(describe_rejected(_run(reject_letter(_stack_settings(data), _letter_name(letter)))))
+
+
+def _letter_name(letter: str) -> "LetterName":
+    from ledger.deadletters.letter import LetterError, parse_name
+
+    try:
+        return parse_name(letter)
+    except LetterError as error:
+        raise click.ClickException(str(error)) from None
+
+
 @main.command()
 @click.option("--fd", type=int, help="A listening socket passed on by the parent, shared by all API workers.")
 @click.option("--host", default="127.0.0.1", help="Where to listen without --fd.")
@@ -185,6 +257,7 @@ def _run(coroutine: Coroutine[Any, Any, T]) -> T:
     import uvloop
     from aiokafka.errors import KafkaError
 
+    from ledger.deadletters.letter import LetterError
     from ledger.migrate import MigrationError
     from redpacket.books.database import POSTGRES_FAILURES, BooksUnavailableError
     from redpacket.books.deployment import DeploymentError
@@ -195,6 +268,7 @@ def _run(coroutine: Coroutine[Any, Any, T]) -> T:
     except (
         SettingsError,
         DeploymentError,
+        LetterError,
         MigrationError,
         BooksUnavailableError,
         LogUnavailableError,

@@ -4,6 +4,8 @@ This is a public contract: it is read by the ledger of this version, of the one 
 is a msgpack array; a new field goes to the end and has a default; nothing is ever taken out or moved.
 """
 
+from typing import Literal
+
 from msgspec import Struct
 
 from redpacket.split import SplitParameters
@@ -49,9 +51,20 @@ class ShareClaimed(Struct, frozen=True, array_like=True, tag="ShareClaimed"):
     sequence: int
 
 
+class PacketClosed(Struct, frozen=True, array_like=True, tag="PacketClosed"):
+    """What nobody has claimed goes back to the sender: `refunded_minor`, the total less all claims, 1 or more.
+
+    `state` is what the packet is from then on: closed by its owner, or expired.
+    """
+
+    packet: str
+    state: Literal["closed", "expired"]
+    refunded_minor: int
+
+
 class WalletToppedUp(Struct, frozen=True, array_like=True, tag="WalletToppedUp"):
     id: str
     terms: TopUpTerms
 
 
-Event = PacketOpened | ShareClaimed | WalletToppedUp
+Event = PacketOpened | ShareClaimed | PacketClosed | WalletToppedUp

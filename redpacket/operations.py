@@ -16,10 +16,14 @@ class Claim(Struct, frozen=True, array_like=True):
 
 
 class KnownOperation(Struct, frozen=True):
-    """`state` is a packet's: 'open', 'sold_out', 'closed', 'expired'; '' of anything else. So are the claims."""
+    """`state` is a packet's: 'open', 'sold_out', 'closed', 'expired'; '' of anything else. So are the claims, and the
+    time at which it was closed or expired, 0 where it was not. `frozen`: something of it is set aside until a person
+    has decided."""
 
     id: str
     at_ms: int
     terms: Terms
     state: str
     claims: tuple[Claim, ...]
+    over_at_ms: int
+    frozen: bool

@@ -47,8 +47,15 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     # Items in one batch: one call to Redis, one record in Kafka. An item takes less than 1.5 KB, so that a record of
     # 512 stays below Kafka's 1 MiB.
     batch_max: Annotated[int, Meta(ge=1, le=512)] = 512
-    # Entries in a shard's outbox (reserved, not yet confirmed); more are refused with 503.
+    # Entries in a shard's outbox (reserved, not yet confirmed); more are refused with 503. So is everything new while
+    # one is older than this: the log does not take them. The relay has sent again by then what a dead worker left.
     outbox_max: Annotated[int, Meta(ge=1)] = 256
+    outbox_age_max_ms: Milliseconds = 3_000
+
+    # MiB of Redis (its used_memory): above the first what is settled and not in use is evicted, above the second no new
+    # packets are taken. Both below its maxmemory.
+    memory_evict_mib: Annotated[int, Meta(ge=1)] = 1_024
+    memory_refuse_mib: Annotated[int, Meta(ge=1)] = 2_048
 
     # The name of this ledger worker among the others, kept over restarts: one that is back within seconds finds its
     # shards waiting instead of moving them twice.
@@ -56,6 +63,10 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     # The health and metrics port of this process; 0 takes a free one.
     ops_port: Annotated[int, Meta(ge=0, le=65_535)] = 0
+
+    def __post_init__(self) -> None:
+        if self.memory_refuse_mib < self.memory_evict_mib:
+            raise ValueError("memory_refuse_mib must not be below memory_evict_mib")
 
 
 def read_settings(environ: Mapping[str, str]) -> Settings:

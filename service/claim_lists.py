@@ -9,7 +9,7 @@ from redpacket.commit.amounts import Amounts
 from redpacket.ids import OperationId
 from redpacket.settings import Settings
 from redpacket.shard.read import HeldPacket
-from service.packets import state_of
+from service.packets import FINAL, state_of
 from service.problems import Code, ProblemError
 from service.reading import PacketReader, packet_id
 from service.words import Claim, ClaimList, ListedClaim, Pending, time_of
@@ -84,7 +84,7 @@ class ClaimLists:
     async def _best_share(self, id: OperationId, held: HeldPacket) -> int:
         """The share with the largest amount, on a tie the one claimed first; 0 where there is none to tell (yet)."""
         packet, split = str(id), held.head.terms.split
-        if split.kind != "lucky" or state_of(packet, held) != "sold_out":
+        if split.kind != "lucky" or not held.head.taken or state_of(packet, held) not in FINAL:
             return 0
         if packet not in self._best:
             amounts = await self._amounts.of_packet(packet, split)

@@ -16,10 +16,13 @@ _REFUSALS = {
     "closing": (Code.PACKET_CLOSED, "The packet is being closed."),
     "closed": (Code.PACKET_CLOSED, "The packet is closed."),
     "short": (Code.INSUFFICIENT_FUNDS, "The wallet holds less than the amount."),
+    "limit": (Code.LIMIT_EXCEEDED, "More has come in to the wallet than a wallet may see."),
     "overloaded": (Code.OVERLOADED, "Nothing was changed."),
+    "stalled": (Code.UNAVAILABLE, "Nothing was changed: the log does not take anything at present."),
     # All is reserved but not all of it confirmed: some of it may yet come free.
     "busy": (Code.UNAVAILABLE, _ASK_AGAIN),
     "late": (Code.UNAVAILABLE, _ASK_AGAIN),
+    "frozen": (Code.UNAVAILABLE, "Nothing was changed. The packet, or the wallet, is held for a person's check."),
 }
 
 

@@ -10,12 +10,16 @@ from redpacket.events import PacketTerms
 from redpacket.ids import identity_of, shard_of
 from redpacket.settings import Settings
 from redpacket.shard import reserve
+from redpacket.shard.outbox import ReservedClaim
 from redpacket.shard.read import HeldPacket, PacketHead
 from redpacket.split import SplitError, SplitParameters, check_parameters, commitment
 from service.outcomes import count, refusal
 from service.problems import Code, ProblemError
 from service.reading import PacketReader, packet_id
 from service.words import Packet, PacketRequest, PacketState, Pending, time_of
+
+# Nothing of such a packet moves any more.
+FINAL = ("sold_out", "closed", "expired")
 
 
 class Packets:
@@ -52,6 +56,28 @@ class Packets:
                 count("packet", "pending")
                 return 202, Pending()
 
+    async def close_packet(self, owner: str, id: str) -> tuple[int, Packet | Pending]:
+        """200 with the packet once what is left of it has gone back, also where it was sold out or over before; 202
+        while that is not final.
+
+        Raises ProblemError, and as CommitPath.close_packet and PacketReader.
+        """
+        deadline_s, packet = self._deadline(), packet_id(id, self._settings.shards)
+        async with asyncio.timeout_at(deadline_s):
+            held = await self._reader.packet(packet)
+        if held.head.terms.owner != owner:
+            raise ProblemError(Code.NOT_ALLOWED, "Only its owner may close a packet.")
+        answered = await self._path.close_packet(packet, "closed")
+        match answered.result:
+            case reserve.PacketOver():
+                count("close", "created" if answered.fresh else "repeated")
+                return await self._see_by(deadline_s, id)
+            case reserve.Refused() as refused:
+                raise refusal(refused)
+            case _:
+                count("close", "pending")
+                return 202, Pending(id=id)
+
     async def see_packet(self, id: str) -> tuple[int, Packet | Pending]:
         """200 with the packet as it is now, 202 while its send is not confirmed. Raises as PacketReader, and
         TimeoutError."""
@@ -80,6 +106,8 @@ class Packets:
         claimed_minor = sum(amounts[: held.head.handed_out]) - sum(amounts[share - 1] for share in free)
         seed = self._amounts.seed(id)
         state = state_of(id, held)
+        refunded = state in ("closed", "expired")
+        left_minor, shares_left = split.total_minor - claimed_minor, split.shares - held.head.handed_out + len(free)
         return Packet(
             id=id,
             state=state,
@@ -91,12 +119,13 @@ class Packets:
             min=split.min_minor,
             currency=terms.currency,
             greeting=terms.greeting,
-            remaining=split.total_minor - claimed_minor,
-            remaining_shares=split.shares - held.head.handed_out + len(free),
+            remaining=0 if refunded else left_minor,
+            remaining_shares=0 if refunded else shares_left,
+            refunded=left_minor if refunded else 0,
             commitment=commitment(seed, split),
             created_at=time_of(held.head.at_ms),
             expires_at=time_of(held.head.expires_at_ms),
-            seed=seed.hex() if state == "sold_out" else UNSET,
+            seed=seed.hex() if state in FINAL else UNSET,
         )
 
 
@@ -124,7 +153,7 @@ def free_shares(id: str, held: HeldPacket) -> set[int]:
         item.share
         for entry in held.unconfirmed
         for item in entry.items
-        if isinstance(item, reserve.ReservedClaim) and item.packet == id
+        if isinstance(item, ReservedClaim) and item.packet == id
     }
     return unconfirmed.union(held.head.holes)
 
@@ -133,8 +162,8 @@ def state_of(id: str, held: HeldPacket) -> PacketState:
     if held.head.handed_out == held.head.terms.split.shares and not free_shares(id, held):
         return "sold_out"
     match held.head.state:
-        case "closing" | "closed" as state:
+        case "closing" | "closed" | "expired" as state:
             return state
         case _:
-            # One whose time is over is open until what is left of it has gone back: no claim succeeds any more.
-            return "open"
+            # No claim succeeds once its time is over, and what is left is about to go back.
+            return "closing" if held.head.now_ms >= held.head.expires_at_ms else "open"

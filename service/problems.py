@@ -36,6 +36,7 @@ class Code(Enum):
     METHOD_NOT_ALLOWED = "method_not_allowed", 405, "There is no such method here", False
     REQUEST_TIMEOUT = "request_timeout", 408, "The request did not arrive in time", True
     SOLD_OUT = "sold_out", 409, "Every share is taken", False
+    LIMIT_EXCEEDED = "limit_exceeded", 409, "A limit would be exceeded", False
     PACKET_EXPIRED = "packet_expired", 410, "The packet has expired", False
     PACKET_CLOSED = "packet_closed", 410, "The packet is closed", False
     TOO_LARGE = "too_large", 413, "The request is too large", False

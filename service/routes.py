@@ -16,7 +16,18 @@ from service.packets import Packets
 from service.problems import MEDIA_TYPE, Code, Problem
 from service.topups import TopUps
 from service.wallets import Wallets
-from service.words import Claim, ClaimList, ClaimRequest, Packet, PacketRequest, Pending, TopUp, TopUpRequest, Wallet
+from service.words import (
+    Claim,
+    ClaimList,
+    ClaimRequest,
+    CloseRequest,
+    Packet,
+    PacketRequest,
+    Pending,
+    TopUp,
+    TopUpRequest,
+    Wallet,
+)
 
 Key = Annotated[str, HeaderParameter(name="Idempotency-Key", min_length=1, max_length=255)]
 # A sequence number; to clients it is opaque.
@@ -27,6 +38,7 @@ _ANY = (Code.UNAUTHENTICATED, Code.OVERLOADED, Code.UNAVAILABLE)
 _PACKET = (*_ANY, Code.NOT_FOUND, Code.SHARD_CLOSED)
 _BODY = (Code.TOO_LARGE, Code.INVALID_REQUEST)
 _MOVE = (*_ANY, *_BODY, Code.SHARD_CLOSED, Code.IDEMPOTENCY_KEY_MISSING, Code.IDEMPOTENCY_KEY_REUSED)
+_SEND = (*_MOVE, Code.INSUFFICIENT_FUNDS, Code.LIMIT_EXCEEDED)
 _CLAIM = (*_PACKET, *_BODY, Code.SOLD_OUT, Code.PACKET_EXPIRED, Code.PACKET_CLOSED)
 
 
@@ -87,7 +99,7 @@ def _packet_routes(packets: Packets) -> list[HTTPRouteHandler]:
         guards=[check_size, check_key],
         response_description="Final.",
         opt={"kind": "packet"},
-        responses=_answers((*_MOVE, Code.INSUFFICIENT_FUNDS), status_200=Packet, status_202=Pending),
+        responses=_answers(_SEND, status_200=Packet, status_202=Pending),
     )
     async def send_packet(request: Call, key: Key, data: JSONBody[PacketRequest]) -> Response[Packet]:
         """Put money of the caller's into a packet that others may claim shares of."""
@@ -98,7 +110,19 @@ def _packet_routes(packets: Packets) -> list[HTTPRouteHandler]:
         """A packet as it is now."""
         return _respond(await packets.see_packet(id))
 
-    return [send_packet, see_packet]
+    @post(
+        "/packets/{id:str}/close",
+        guards=[check_size],
+        status_code=200,
+        response_description="Final.",
+        opt={"kind": "close"},
+        responses=_answers((*_PACKET, *_BODY, Code.NOT_ALLOWED), status_202=Pending),
+    )
+    async def close_packet(request: Call, id: FromPath[str], data: JSONBody[CloseRequest]) -> Response[Packet]:
+        """End a packet of the caller's: what nobody has claimed goes back to him, once."""
+        return _respond(await packets.close_packet(request.user.owner, id))
+
+    return [send_packet, see_packet, close_packet]
 
 
 def _claim_routes(claims: Claims, claim_lists: ClaimLists) -> list[HTTPRouteHandler]:

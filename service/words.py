@@ -13,11 +13,15 @@ from redpacket.split import SHARES_MAX
 Text200 = Annotated[str, Meta(max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f]*(?![\s\S])")]
 Currency = Annotated[str, Meta(pattern=r"^[A-Z]{3}(?![\s\S])")]
 Time = Annotated[str, Meta(examples=["2026-02-17T08:00:00.000Z"])]
-PacketState = Literal["open", "sold_out", "closing", "closed"]
+PacketState = Literal["open", "sold_out", "closing", "closed", "expired"]
 
 
 class ClaimRequest(Struct, frozen=True, forbid_unknown_fields=True):
     """Nothing is asked for but a share."""
+
+
+class CloseRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """Nothing is asked for but the end."""
 
 
 class TopUpRequest(Struct, frozen=True, forbid_unknown_fields=True):
@@ -81,7 +85,8 @@ class ClaimList(Struct, frozen=True):
 
 
 class Packet(Struct, frozen=True):
-    """`remaining` and `remaining_shares` are what is not in a confirmed claim. `seed` only once it is sold out."""
+    """`remaining` and `remaining_shares`: what is in no confirmed claim and has not gone back to the sender. `seed`
+    only once it is sold out, closed or expired."""
 
     id: str
     state: PacketState
@@ -95,6 +100,7 @@ class Packet(Struct, frozen=True):
     greeting: str
     remaining: int
     remaining_shares: int
+    refunded: int
     commitment: str
     created_at: Time
     expires_at: Time

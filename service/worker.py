@@ -11,17 +11,13 @@ from typing import cast
 
 from redpacket.books.database import Books
 from redpacket.books.deployment import check_deployment, read_keys
-from redpacket.commit.amounts import Amounts
-from redpacket.commit.funds import Funds
-from redpacket.commit.load import Loader
-from redpacket.commit.path import CommitPath
-from redpacket.log.producer import LogProducer
-from redpacket.log.topic import LogEnds, cluster_id
+from redpacket.commit.parts import start_parts
+from redpacket.log.topic import cluster_id
 from redpacket.ops.health import HealthApp
 from redpacket.ops.server import listen, serving
 from redpacket.ops.signals import stop_on_signals
 from redpacket.settings import Settings
-from redpacket.shard.client import ShardClient, ShardUnreachableError
+from redpacket.shard.client import ShardUnreachableError
 from service.app import build_app
 from service.auth import Authenticator, read_public_key
 from service.claim_lists import ClaimLists
@@ -91,28 +87,14 @@ async def _wire(settings: Settings, resources: AsyncExitStack, stop: asyncio.Eve
     resources.push_async_callback(books.aclose)
     deployment = await check_deployment(books, settings, keys, await cluster_id(settings))
 
-    client = ShardClient(settings)
-    resources.push_async_callback(client.aclose)
+    parts = await start_parts(resources, settings, keys, deployment.topic, books)
     try:
-        await client.load_library()
+        await parts.client.load_library()
     except ShardUnreachableError as error:
         logger.warning("its shards are answered 503 until Redis is there: %s", error)
-    producer = LogProducer(settings, deployment.topic)
-    await producer.start()
-    resources.push_async_callback(producer.stop)
-    ends = LogEnds(settings, deployment.topic)
-    await ends.start()
-    resources.push_async_callback(ends.stop)
 
-    amounts = Amounts(keys.split_key)
-    loader = Loader(client, books)
-    resources.push_async_callback(loader.aclose)
-    funds = Funds(books, ends)
-    resources.push_async_callback(funds.aclose)
-    path = CommitPath(settings, client, producer, amounts, loader, funds)
-    resources.push_async_callback(path.aclose)
-
-    reader = PacketReader(client, loader)
+    amounts, path = parts.amounts, parts.path
+    reader = PacketReader(parts.client, parts.loader)
     claims = Claims(settings, path, amounts)
     api = api_routes(
         claims,

@@ -1,80 +1,111 @@
-"""What the owner of a shard does beside settling: looks at its fence, and opens it when it is not open."""
+"""What the owner of a shard does beside settling: opens it when it is not open, and its chores while it is."""
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 
-from ledger.owner.open import AbandonedError, Opener
-from redpacket.books.database import POSTGRES_FAILURES
-from redpacket.log.producer import LogUnavailableError
+from msgspec import Struct
+
+from ledger.owner.again import again_and_again
+from ledger.owner.open import Opener
+from ledger.owner.shut import ShutEpochs
 from redpacket.ops import metrics
-from redpacket.shard.client import MemoryFullError, ShardClient, ShardClosedError, ShardUnreachableError
+from redpacket.shard.client import ShardClient, ShardClosedError
 from redpacket.shard.fence import fence_state
 
 logger = logging.getLogger(__name__)
 
 _LOOK_AGAIN_S = 0.25
-_UNAVAILABLE = (
-    AbandonedError,
-    LogUnavailableError,
-    MemoryFullError,
-    ShardClosedError,
-    ShardUnreachableError,
-    *POSTGRES_FAILURES,
-)
+
+
+class Chore(Struct, frozen=True):
+    """Something done for an open shard again and again, with this pause between."""
+
+    name: str
+    do: Callable[[int], Awaitable[None]]
+    pause_s: float
 
 
 class Housekeeping:
-    """One task for each shard that is owned, in `group`: a bug in one ends the worker, which is then started anew."""
+    """Tasks for each shard that is owned, in `group`: a bug in one ends the worker, which is then started anew."""
 
-    def __init__(self, group: asyncio.TaskGroup, client: ShardClient, opener: Opener) -> None:
+    def __init__(
+        self,
+        group: asyncio.TaskGroup,
+        client: ShardClient,
+        opener: Opener,
+        shut: ShutEpochs,
+        chores: tuple[Chore, ...],
+    ) -> None:
         self._group = group
         self._client = client
         self._opener = opener
-        self._tasks: dict[int, asyncio.Task[None]] = {}
-        self._open: set[int] = set()
+        self._shut = shut
+        self._chores = chores
+        self._tasks: dict[int, list[asyncio.Task[None]]] = {}
+        self._open: dict[int, int] = {}
 
     def own(self, shards: set[int]) -> None:
         """From now on these shards are owned here and no others."""
         for shard in self._tasks.keys() - shards:
-            self._tasks.pop(shard).cancel()
-            self._open.discard(shard)
+            for task in self._tasks.pop(shard):
+                task.cancel()
+            self._open.pop(shard, None)
             metrics.SHARD_OPEN.remove(shard)
         for shard in shards - self._tasks.keys():
-            self._tasks[shard] = self._group.create_task(self._keep(shard))
             metrics.SHARD_OPEN.labels(shard).set(0)
+            self._tasks[shard] = [
+                self._group.create_task(self._keep_open(shard)),
+                *(self._group.create_task(self._do(chore, shard)) for chore in self._chores),
+            ]
 
     @property
     def owned(self) -> set[int]:
         return set(self._tasks)
 
     @property
-    def closed(self) -> set[int]:
-        """Owned shards that were not open when last looked at."""
-        return self.owned - self._open
+    def open(self) -> dict[int, int]:
+        """The epoch of each owned shard that was open when last looked at."""
+        return dict(self._open)
 
-    async def _keep(self, shard: int) -> None:
-        while True:
-            try:
-                await self._look_after(shard)
-            except _UNAVAILABLE as error:
-                self._mark(shard, False)
-                metrics.SHARD_OPENINGS.labels("abandoned").inc()
-                logger.warning("shard %d: %r", shard, error)
-            await asyncio.sleep(_LOOK_AGAIN_S)
+    async def _do(self, chore: Chore, shard: int) -> None:
+        async def do() -> None:
+            if shard in self._open:
+                await chore.do(shard)
+
+        def failed(error: Exception) -> None:
+            logger.warning("shard %d: %s: %r", shard, chore.name, error)
+
+        await again_and_again(do, chore.pause_s, failed)
+
+    async def _keep_open(self, shard: int) -> None:
+        def failed(error: Exception) -> None:
+            self._mark_closed(shard)
+            metrics.SHARD_OPENINGS.labels("abandoned").inc()
+            logger.warning("shard %d: %r", shard, error)
+
+        await again_and_again(lambda: self._look_after(shard), _LOOK_AGAIN_S, failed)
 
     async def _look_after(self, shard: int) -> None:
-        try:
-            is_open = (await fence_state(self._client, shard)).open
-        except ShardClosedError:
-            is_open = False  # an empty Redis: it did not even have the functions
-        if not is_open:
-            self._mark(shard, False)
+        epoch = await self._open_epoch(shard)
+        if not epoch:
+            self._mark_closed(shard)
             epoch = await self._opener.open(shard)
             metrics.SHARD_OPENINGS.labels("opened").inc()
             logger.info("shard %d open under epoch %d", shard, epoch)
-        self._mark(shard, True)
-
-    def _mark(self, shard: int, is_open: bool) -> None:
-        (self._open.add if is_open else self._open.discard)(shard)
         if shard in self._tasks:
-            metrics.SHARD_OPEN.labels(shard).set(is_open)
+            self._open[shard] = epoch
+            metrics.SHARD_OPEN.labels(shard).set(1)
+
+    async def _open_epoch(self, shard: int) -> int:
+        """0 where the shard is not open, or must be opened anew."""
+        try:
+            state = await fence_state(self._client, shard)
+        except ShardClosedError:
+            return 0  # an empty Redis: it did not even have the functions
+        return 0 if self._shut.is_shut(shard, state.epoch) or not state.open else state.epoch
+
+    def _mark_closed(self, shard: int) -> None:
+        self._open.pop(shard, None)
+        if shard in self._tasks:
+            metrics.SHARD_OPEN.labels(shard).set(0)

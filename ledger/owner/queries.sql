@@ -8,3 +8,7 @@ UPDATE shard SET epoch_taken = greatest(epoch_taken, epoch_fenced, $2) + 1 WHERE
 SELECT s.next_offset, s.epoch_taken, r.epoch, r.applied = 1 AS raised
 FROM shard s LEFT JOIN record r ON r.shard = s.shard AND r.kafka_offset = $2
 WHERE s.shard = $1
+
+-- name: epochs_shut
+-- Few shards ever have one.
+SELECT shard, epoch_shut FROM shard WHERE epoch_shut > 0

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from msgspec import Struct
 
 from ledger.settle.state import Account, ClaimRow, LedgerState, OperationRow, PacketRow
-from redpacket.events import Event, PacketOpened, ShareClaimed, WalletToppedUp
+from redpacket.events import Event, PacketClosed, PacketOpened, ShareClaimed, WalletToppedUp
 from redpacket.ids import parse_id
 from redpacket.log.record import Batch, Fence, Record
 
@@ -28,15 +28,23 @@ class Posting(Struct, frozen=True):
 
 
 class DeadLetter(Struct, frozen=True):
+    """An event that is set aside until a person has decided; `at_ms` is the time of its record."""
+
     kafka_offset: int
     item: int
     reason: str
     event: Event
+    at_ms: int
+
+
+class Rejected(Struct, frozen=True):
+    """Stands for a record that a person has rejected as a whole: it moves nothing."""
 
 
 class SettledRecord(Struct, frozen=True):
     """How many of the record's events were applied, were repeats of applied ones, were of a lower epoch. A Fence is
-    applied where it was the highest so far: its opener goes on only then."""
+    applied where it was the highest so far: its opener goes on only then. A record that was rejected as a whole counts
+    as one ignored event of epoch 0."""
 
     kafka_offset: int
     epoch: int
@@ -61,10 +69,12 @@ class Settlement:
     claims: list[ClaimRow] = field(default_factory=list)
     postings: list[Posting] = field(default_factory=list)
     dead_letters: list[DeadLetter] = field(default_factory=list)
+    # Redis has contradicted the ledger under this epoch: what it holds is not to be trusted any more. 0: it has not.
+    epoch_shut: int = 0
     records: list[SettledRecord] = field(default_factory=list)
 
 
-def settle_record(settlement: Settlement, kafka_offset: int, record: Record) -> None:
+def settle_record(settlement: Settlement, kafka_offset: int, record: Record | Rejected) -> None:
     """Decides one record; what it moves is added to the settlement."""
     match record:
         case Fence(epoch):
@@ -74,6 +84,8 @@ def settle_record(settlement: Settlement, kafka_offset: int, record: Record) -> 
             settlement.records.append(SettledRecord(kafka_offset, epoch, int(raised), 0, 0))
         case Batch():
             settlement.records.append(_settle_batch(settlement, kafka_offset, record))
+        case Rejected():
+            settlement.records.append(SettledRecord(kafka_offset, 0, 0, 0, 1))
 
 
 def _settle_batch(settlement: Settlement, kafka_offset: int, batch: Batch) -> SettledRecord:
@@ -89,7 +101,9 @@ def _settle_batch(settlement: Settlement, kafka_offset: int, batch: Batch) -> Se
             else:
                 repeated += 1
         except ContradictionError as contradiction:
-            settlement.dead_letters.append(DeadLetter(kafka_offset, item, str(contradiction), event))
+            settlement.dead_letters.append(DeadLetter(kafka_offset, item, str(contradiction), event, batch.at_ms))
+            # Not the record's own epoch: whatever it says, an opening with a higher number must end this.
+            settlement.epoch_shut = settlement.state.epoch_fenced
     return SettledRecord(kafka_offset, batch.epoch, applied, repeated, 0)
 
 
@@ -106,6 +120,8 @@ def _settle_event(settlement: Settlement, place: _Place, event: Event) -> bool:
             return _open_packet(settlement, place, event)
         case ShareClaimed():
             return _claim_share(settlement, place, event)
+        case PacketClosed():
+            return _close_packet(settlement, place, event)
         case WalletToppedUp():
             return _top_up_wallet(settlement, place, event)
 
@@ -185,7 +201,7 @@ def _check_share(packet: PacketRow, event: ShareClaimed) -> None:
     split = packet.terms.split
     if not 1 <= event.share <= split.shares:
         raise ContradictionError(f"packet {event.packet} has {split.shares} shares")
-    if packet.refunded_minor:
+    if packet.over:
         raise ContradictionError(f"what was left of packet {event.packet} has gone back")
     left_minor = split.total_minor - packet.claimed_minor - event.amount_minor
     shares_left = split.shares - packet.claimed_shares - 1
@@ -193,6 +209,26 @@ def _check_share(packet: PacketRow, event: ShareClaimed) -> None:
         shares_left * split.min_minor <= left_minor <= shares_left * split.cap_minor
     ):
         raise ContradictionError(f"{event.amount_minor} is not what the split of packet {event.packet} has left")
+
+
+def _close_packet(settlement: Settlement, place: _Place, event: PacketClosed) -> bool:
+    packet = settlement.state.packets.get(event.packet)
+    if packet is None:
+        raise ContradictionError(f"the ledger holds no packet {event.packet}")
+    if packet.over:
+        held = packet.over, packet.refunded_minor, packet.over_at_ms
+        if held != (event.state, event.refunded_minor, place.at_ms):
+            raise ContradictionError(f"packet {event.packet} is over: {held}")
+        return False
+    left_minor = packet.terms.split.total_minor - packet.claimed_minor
+    if event.refunded_minor != left_minor or not left_minor:
+        raise ContradictionError(f"{left_minor} is left of packet {event.packet}, not {event.refunded_minor}")
+    packet.over, packet.refunded_minor, packet.over_at_ms = event.state, event.refunded_minor, place.at_ms
+    settlement.packets[event.packet] = packet
+    owner = packet.terms.owner
+    escrow, wallet = _escrow(settlement, owner), _wallet(settlement, owner)
+    _post(settlement, place, "refund", event.packet, escrow, wallet, event.refunded_minor)
+    return True
 
 
 def _top_up_wallet(settlement: Settlement, place: _Place, event: WalletToppedUp) -> bool:

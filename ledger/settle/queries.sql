@@ -3,7 +3,10 @@
 SELECT ensure_day($1)
 
 -- name: position
-SELECT next_offset FROM shard WHERE shard = $1
+-- Where the shard is settled, and whether the record there is held, or was rejected by a person.
+SELECT s.next_offset, d.item IS NOT NULL AND d.decision IS NULL AS held, d.decision = 'rejected' AS rejected
+FROM shard s LEFT JOIN dead_letter d ON d.shard = s.shard AND d.kafka_offset = s.next_offset AND d.item = -1
+WHERE s.shard = $1
 
 -- name: advance
 -- The offset moves in the transaction that settles, and only from where this worker believes it to be: of two who both
@@ -11,14 +14,14 @@ SELECT next_offset FROM shard WHERE shard = $1
 UPDATE shard SET next_offset = $3 WHERE shard = $1 AND next_offset = $2 RETURNING epoch_fenced, chain
 
 -- name: finish
-UPDATE shard SET epoch_fenced = $2, chain = $3 WHERE shard = $1
+UPDATE shard SET epoch_fenced = $2, chain = $3, epoch_shut = greatest(epoch_shut, $4) WHERE shard = $1
 
 -- name: held_operations
 SELECT identity, id, at, terms FROM operation WHERE identity = ANY($1)
 
 -- name: held_packets
 SELECT k.id, o.terms, p.commitment, p.opened_at, p.claimed_shares, p.claimed_minor, p.last_sequence,
-    p.refunded_minor
+    p.state, p.refunded_minor, p.over_at
 FROM unnest($1::date[], $2::text[], $3::bytea[]) AS k (day, id, identity)
 JOIN LATERAL (SELECT * FROM packet WHERE packet.day = k.day AND packet.id = k.id OFFSET 0) p ON true
 JOIN LATERAL (SELECT terms FROM operation WHERE operation.identity = k.identity OFFSET 0) o ON true
@@ -58,11 +61,17 @@ FROM locked WHERE a.id = locked.id
 RETURNING a.id, a.shard, a.owner, a.kind, a.debits_minor, a.credits_minor, a.version
 
 -- name: move_packets
-UPDATE packet SET claimed_shares = moved.claimed_shares, claimed_minor = moved.claimed_minor,
-    last_sequence = moved.last_sequence, state = moved.state
-FROM unnest($1::date[], $2::text[], $3::integer[], $4::bigint[], $5::integer[], $6::text[])
-    AS moved (day, id, claimed_shares, claimed_minor, last_sequence, state)
+UPDATE packet SET state = moved.state, claimed_shares = moved.claimed_shares, claimed_minor = moved.claimed_minor,
+    last_sequence = moved.last_sequence, refunded_minor = moved.refunded_minor, over_at = moved.over_at
+FROM unnest($1::date[], $2::text[], $3::text[], $4::integer[], $5::bigint[], $6::integer[], $7::bigint[],
+    $8::timestamptz[])
+    AS moved (day, id, state, claimed_shares, claimed_minor, last_sequence, refunded_minor, over_at)
 WHERE packet.day = moved.day AND packet.id = moved.id
 
--- name: set_aside
-INSERT INTO dead_letter (shard, kafka_offset, item, reason, event) VALUES ($1, $2, $3, $4, $5)
+-- name: hold
+-- The record that is to be settled next, and no other, waits for a person; again so where its replay has failed.
+INSERT INTO dead_letter (shard, kafka_offset, item, reason, event, packed)
+SELECT shard, next_offset, -1, $3, $4, $5 FROM shard WHERE shard = $1 AND next_offset = $2 FOR NO KEY UPDATE
+ON CONFLICT (shard, kafka_offset, item) DO UPDATE
+SET reason = excluded.reason, at = excluded.at, decision = NULL, decided_at = NULL
+WHERE dead_letter.decision = 'replayed'

@@ -5,9 +5,10 @@ from collections.abc import Iterable
 import asyncpg
 from msgspec import msgpack
 
+from ledger.settle.decide import Rejected
 from ledger.settle.queries import QUERIES
 from ledger.settle.state import ClaimRow, LedgerState, OperationRow, PacketRow
-from redpacket.events import PacketOpened, PacketTerms, ShareClaimed, Terms, WalletToppedUp
+from redpacket.events import PacketClosed, PacketOpened, PacketTerms, ShareClaimed, Terms, WalletToppedUp
 from redpacket.ids import OperationId, date_of, parse_id, unix_ms
 from redpacket.log.record import Batch, Record
 
@@ -16,7 +17,10 @@ _decode_packet_terms = msgpack.Decoder(PacketTerms).decode
 
 
 async def read_state(
-    connection: asyncpg.pool.PoolConnectionProxy, epoch_fenced: int, records: Iterable[Record], every_claim: bool
+    connection: asyncpg.pool.PoolConnectionProxy,
+    epoch_fenced: int,
+    records: Iterable[Record | Rejected],
+    every_claim: bool,
 ) -> LedgerState:
     """What the ledger holds of the operations, packets and claims in `records`.
 
@@ -28,7 +32,8 @@ async def read_state(
     opened = [event.id for event in events if isinstance(event, PacketOpened | WalletToppedUp)]
     # An id that is none is the decision's to set aside; here it only names nothing.
     ids = {text: known for text in opened if (known := parse_id(text))}
-    named = {claim.packet for claim in claims} | {event.id for event in events if isinstance(event, PacketOpened)}
+    named = {event.packet for event in events if isinstance(event, ShareClaimed | PacketClosed)}
+    named |= {event.id for event in events if isinstance(event, PacketOpened)}
     packets = {text: known for text in named if (known := parse_id(text))}
     if ids:
         await _read_operations(connection, state, ids)
@@ -62,7 +67,9 @@ async def _read_packets(
             row["claimed_shares"],
             row["claimed_minor"],
             row["last_sequence"],
+            row["state"] if row["over_at"] else "",
             row["refunded_minor"],
+            unix_ms(row["over_at"]) if row["over_at"] else 0,
         )
 
 

@@ -5,8 +5,9 @@ from collections.abc import Iterable
 from msgspec import msgpack
 
 from ledger.settle.balances import Balance
-from ledger.settle.decide import Posting
+from ledger.settle.decide import DeadLetter, Posting
 from ledger.settle.state import ClaimRow, OperationRow, PacketRow
+from ledger.settle.subject import subject_of
 from redpacket.events import PacketTerms
 from redpacket.ids import date_of, utc
 
@@ -26,7 +27,7 @@ def operation_row(shard: int, operation: OperationRow) -> Row:
 PACKET = (
     *("day", "id", "shard", "owner", "kind", "total_minor", "shares", "cap_minor", "min_minor"),
     *("currency", "greeting", "commitment", "opened_at", "expires_at"),
-    *("state", "claimed_shares", "claimed_minor", "last_sequence"),
+    *("state", "claimed_shares", "claimed_minor", "last_sequence", "refunded_minor", "over_at"),
 )
 
 
@@ -37,12 +38,17 @@ def packet_row(shard: int, packet: PacketRow) -> Row:
         *(split.kind, split.total_minor, split.shares, split.cap_minor, split.min_minor),
         *(terms.currency, terms.greeting, packet.commitment),
         *(utc(packet.at_ms), utc(packet.at_ms + terms.expires_in_s * 1000)),
-        *(state_of(packet), packet.claimed_shares, packet.claimed_minor, packet.last_sequence),
+        *_moving(packet),
     )
 
 
-def state_of(packet: PacketRow) -> str:
-    return "sold_out" if packet.claimed_shares == packet.terms.split.shares else "open"
+def _moving(packet: PacketRow) -> Row:
+    """What claims and a close change, in the order of the last columns of PACKET."""
+    sold_out = packet.claimed_shares == packet.terms.split.shares
+    state = packet.over or ("sold_out" if sold_out else "open")
+    over_at = utc(packet.over_at_ms) if packet.over else None
+    claimed = packet.claimed_shares, packet.claimed_minor, packet.last_sequence
+    return state, *claimed, packet.refunded_minor, over_at
 
 
 CLAIM = ("day", "packet", "share", "owner", "sequence", "amount_minor", "claimed_at")
@@ -70,9 +76,15 @@ def posting_row(shard: int, posting: Posting, debit: Balance, credit: Balance) -
     )
 
 
+DEAD_LETTER = ("shard", "kafka_offset", "item", "subject", "reason", "event", "packed", "at_ms")
+
+
+def dead_letter_row(shard: int, letter: DeadLetter) -> Row:
+    place, event = (shard, letter.kafka_offset, letter.item), letter.event
+    return *place, subject_of(event), letter.reason, repr(event), _encode(event), letter.at_ms
+
+
 def moved_packets(packets: Iterable[PacketRow]) -> tuple[list[object], ...]:
-    """What claims have changed, as columns for `move_packets`."""
-    rows = [
-        (date_of(it.id), it.id, it.claimed_shares, it.claimed_minor, it.last_sequence, state_of(it)) for it in packets
-    ]
+    """What has changed, as columns for `move_packets`."""
+    rows = [(date_of(packet.id), packet.id, *_moving(packet)) for packet in packets]
     return tuple(list(column) for column in zip(*rows, strict=True))

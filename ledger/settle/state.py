@@ -33,7 +33,7 @@ class ClaimRow(Struct, frozen=True):
 
 
 class PacketRow(Struct):
-    """What was claimed and refunded moves; the rest never does."""
+    """What was claimed and refunded moves, and with it the state; the rest never does."""
 
     id: str
     terms: PacketTerms
@@ -42,7 +42,10 @@ class PacketRow(Struct):
     claimed_shares: int = 0
     claimed_minor: int = 0
     last_sequence: int = 0
+    # Once what is left has gone back: what the packet is since then.
+    over: Literal["", "closed", "expired"] = ""
     refunded_minor: int = 0
+    over_at_ms: int = 0
 
 
 @dataclass

@@ -7,11 +7,11 @@ import asyncpg
 from msgspec import Struct
 
 from ledger.settle.chain import link
-from ledger.settle.decide import Settlement, settle_record
+from ledger.settle.decide import Rejected, Settlement, settle_record
 from ledger.settle.queries import QUERIES
 from ledger.settle.read import read_state
 from ledger.settle.write import write_settlement
-from redpacket.events import ShareClaimed
+from redpacket.events import PacketClosed, ShareClaimed
 from redpacket.ids import parse_id
 from redpacket.log.record import Batch, Record
 
@@ -19,7 +19,20 @@ from redpacket.log.record import Batch, Record
 class LogRecord(Struct, frozen=True):
     kafka_offset: int
     raw: bytes
-    record: Record
+    record: Record | Rejected
+
+
+class Position(Struct, frozen=True):
+    """`held`: the record at `next_offset` waits for a person's decision; `rejected`: that was that it moves nothing."""
+
+    next_offset: int
+    held: bool
+    rejected: bool
+
+
+# What will be the same whenever such a record is settled again: what Postgres refuses, and what cannot be put into its
+# types. The last two are what a COPY raises for a number that is too large.
+REFUSED = (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError, ValueError, OverflowError)
 
 
 class PositionLostError(Exception):
@@ -39,12 +52,16 @@ class Settler:
         self._shard_of = shard_of
         self._days_ensured: set[date] = set()
 
-    async def position(self, shard: int) -> int:
-        """The shard's next_offset."""
-        next_offset = await self._pool.fetchval(QUERIES["position"], shard)
-        if next_offset is None:
+    async def position(self, shard: int) -> Position:
+        row = await self._pool.fetchrow(QUERIES["position"], shard)
+        if row is None:
             raise PositionLostError(f"there is no shard {shard} in this database")
-        return int(next_offset)
+        return Position(row["next_offset"], row["held"], bool(row["rejected"]))
+
+    async def hold(self, shard: int, kafka_offset: int, raw: bytes, content: str, reason: str) -> None:
+        """From now on the record at `kafka_offset` holds the shard until a person decides. `content`: what it says, as
+        far as it can be read. In a transaction of its own, and only where the shard stands there."""
+        await self._pool.execute(QUERIES["hold"], shard, kafka_offset, reason, content, raw)
 
     async def ensure_days(self, days: Iterable[date]) -> None:
         """Makes the partitions of these days where they are not there."""
@@ -101,11 +118,12 @@ class Settler:
             rows.append((settlement.shard, settled.kafka_offset, settled.epoch, *counts, chain))
         columns = ("shard", "kafka_offset", "epoch", "applied", "repeated", "ignored", "chain")
         await connection.copy_records_to_table("record", columns=columns, records=rows)
-        await connection.execute(QUERIES["finish"], settlement.shard, settlement.state.epoch_fenced, chain)
+        fenced, shut = settlement.state.epoch_fenced, settlement.epoch_shut
+        await connection.execute(QUERIES["finish"], settlement.shard, fenced, chain, shut)
 
 
-def _days(record: Record) -> set[date]:
+def _days(record: Record | Rejected) -> set[date]:
     if not isinstance(record, Batch):
         return set()
-    ids = {event.packet if isinstance(event, ShareClaimed) else event.id for event in record.events}
+    ids = {event.packet if isinstance(event, ShareClaimed | PacketClosed) else event.id for event in record.events}
     return {known.date for id in ids if (known := parse_id(id))}

@@ -26,9 +26,8 @@ async def write_settlement(connection: Connection, settlement: Settlement) -> No
         await connection.execute(QUERIES["move_packets"], *rows.moved_packets(moved))
     await _add(connection, "claim", rows.CLAIM, map(rows.claim_row, settlement.claims))
     await _write_postings(connection, settlement)
-    for letter in settlement.dead_letters:
-        where = (shard, letter.kafka_offset, letter.item)
-        await connection.execute(QUERIES["set_aside"], *where, letter.reason, repr(letter.event))
+    letters = (rows.dead_letter_row(shard, letter) for letter in settlement.dead_letters)
+    await _add(connection, "dead_letter", rows.DEAD_LETTER, letters)
 
 
 async def _add(connection: Connection, table: str, columns: tuple[str, ...], added: Iterable[rows.Row]) -> None:

@@ -1,6 +1,7 @@
 """The connection to Postgres of those who read, each call with its deadline."""
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 import asyncpg
@@ -68,7 +69,9 @@ class Books:
             connection.terminate()
             raise
         finally:
-            await self._pool.release(connection)
+            # What it says of a connection that was cut must not stand in the place of a cancellation.
+            with suppress(asyncpg.InterfaceError, asyncpg.InternalClientError):
+                await self._pool.release(connection)
 
     async def row(self, query: str, *args: Any) -> asyncpg.Record | None:
         """The first row, or None."""

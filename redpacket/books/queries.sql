@@ -9,11 +9,13 @@ SELECT s.next_offset,
     AS identities
 FROM shard s WHERE s.shard = $1
 
--- name: operation_snapshot
--- A known operation and, for a packet, all its claims, with the shard's next_offset: one statement, so one snapshot.
-SELECT s.next_offset, o.id, o.at, o.terms, p.state, c.owners, c.shares, c.sequences, c.times
+-- name: operation_snapshots
+-- Of these identities those that are known and, for a packet, all its claims, with the shard's next_offset: one
+-- statement, so one snapshot. One row of nulls where none is known.
+SELECT s.next_offset, o.identity, o.id, o.at, o.terms, p.state, p.over_at, c.owners, c.shares, c.sequences, c.times,
+    EXISTS (SELECT FROM dead_letter d WHERE d.subject = o.id AND d.decision IS NULL) AS frozen
 FROM shard s
-JOIN operation o ON o.shard = s.shard AND o.identity = $2
+LEFT JOIN operation o ON o.shard = s.shard AND o.identity = ANY($2)
 LEFT JOIN packet p ON p.day = o.day AND p.id = o.id
 LEFT JOIN LATERAL (
     SELECT array_agg(owner) AS owners, array_agg(share) AS shares, array_agg(sequence) AS sequences,
@@ -22,9 +24,17 @@ LEFT JOIN LATERAL (
 ) c ON p.id IS NOT NULL
 WHERE s.shard = $1
 
+-- name: due_packets
+-- Open packets of a shard whose time is over, those longest due first; without those that wait for a person.
+SELECT id FROM packet p
+WHERE shard = $1 AND state = 'open' AND expires_at <= $2
+    AND NOT EXISTS (SELECT FROM dead_letter d WHERE d.subject = p.id AND d.decision IS NULL)
+ORDER BY expires_at LIMIT $3
+
 -- name: wallet_snapshots
 -- All that ever came into and went out of these wallets of a shard, with its next_offset: one statement, one snapshot.
-SELECT s.next_offset, k.owner, coalesce(a.credits_minor, 0) AS credits_minor, coalesce(a.debits_minor, 0) AS debits_minor
+SELECT s.next_offset, k.owner, coalesce(a.credits_minor, 0) AS credits_minor, coalesce(a.debits_minor, 0) AS debits_minor,
+    EXISTS (SELECT FROM dead_letter d WHERE d.subject = 'wallet:' || k.owner AND d.decision IS NULL) AS frozen
 FROM shard s
 CROSS JOIN unnest($2::text[]) AS k (owner)
 LEFT JOIN account a ON a.owner = k.owner AND a.kind = 'wallet' AND a.shard = s.shard

@@ -1,5 +1,8 @@
 """Snapshots for load: what the ledger knows of an operation or a wallet, and up to which offset it is so."""
 
+from collections.abc import Sequence
+
+import asyncpg
 from msgspec import Struct, msgpack
 
 from redpacket.books.database import Books
@@ -17,16 +20,20 @@ class KnownIdentities(Struct, frozen=True):
     identities: list[str]
 
 
-class OperationSnapshot(Struct, frozen=True):
+class OperationSnapshots(Struct, frozen=True):
+    """`operations`: by identity, those of the ones asked for that the ledger knows."""
+
     next_offset: int
-    operation: KnownOperation
+    operations: dict[str, KnownOperation]
 
 
 class WalletSnapshots(Struct, frozen=True):
-    """`wallets`: by owner, all that ever came in and all that ever went out, in minor units."""
+    """`wallets`: by owner, all that ever came in and all that ever went out, in minor units. `frozen`: the owners
+    of whom a send is set aside until a person has decided."""
 
     next_offset: int
     wallets: dict[str, tuple[int, int]]
+    frozen: frozenset[str]
 
 
 async def known_identities(books: Books, shard: int, identities: list[str]) -> KnownIdentities:
@@ -34,22 +41,29 @@ async def known_identities(books: Books, shard: int, identities: list[str]) -> K
     return KnownIdentities(row["next_offset"], [identity.hex() for identity in row["identities"]])
 
 
-async def operation_snapshot(books: Books, shard: int, identity: str) -> OperationSnapshot:
-    """Of an identity that the ledger knows: it never forgets one."""
-    (row,) = await books.rows("operation_snapshot", shard, bytes.fromhex(identity))
+async def operation_snapshots(books: Books, shard: int, identities: Sequence[str]) -> OperationSnapshots:
+    rows = await books.rows("operation_snapshots", shard, [bytes.fromhex(identity) for identity in identities])
+    known = {row["identity"].hex(): _known(row) for row in rows if row["identity"] is not None}
+    return OperationSnapshots(rows[0]["next_offset"], known)
+
+
+def _known(row: asyncpg.Record) -> KnownOperation:
     claims = zip(row["owners"] or (), row["shares"] or (), row["sequences"] or (), row["times"] or (), strict=True)
-    known = KnownOperation(
+    return KnownOperation(
         row["id"],
         unix_ms(row["at"]),
         _decode_terms(row["terms"]),
         row["state"] or "",
         tuple(Claim(owner, share, sequence, unix_ms(at)) for owner, share, sequence, at in claims),
+        unix_ms(row["over_at"]) if row["over_at"] else 0,
+        row["frozen"],
     )
-    return OperationSnapshot(row["next_offset"], known)
 
 
 async def wallet_snapshots(books: Books, shard: int, owners: list[str]) -> WalletSnapshots:
     rows = await books.rows("wallet_snapshots", shard, owners)
     return WalletSnapshots(
-        rows[0]["next_offset"], {row["owner"]: (row["credits_minor"], row["debits_minor"]) for row in rows}
+        rows[0]["next_offset"],
+        {row["owner"]: (row["credits_minor"], row["debits_minor"]) for row in rows},
+        frozenset(row["owner"] for row in rows if row["frozen"]),
     )

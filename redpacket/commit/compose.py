@@ -1,9 +1,9 @@
 """From an outbox entry to its record: a pure function, so that any two who publish one entry publish the same."""
 
 from redpacket.commit.amounts import Amounts
-from redpacket.events import Event, PacketOpened, PacketTerms, ShareClaimed, Terms, WalletToppedUp
+from redpacket.events import Event, PacketClosed, PacketOpened, PacketTerms, ShareClaimed, Terms, WalletToppedUp
 from redpacket.log.record import Batch
-from redpacket.shard.reserve import Entry, ReservedClaim
+from redpacket.shard.outbox import Entry, ReservedClaim, ReservedClose
 from redpacket.split import commitment
 
 
@@ -12,11 +12,15 @@ async def compose_record(amounts: Amounts, epoch: int, number: int, entry: Entry
     by_packet = {packet: await amounts.of_packet(packet, split) for packet, split in entry.packets}
     events: list[Event] = []
     for item in entry.items:
-        if isinstance(item, ReservedClaim):
-            amount_minor = by_packet[item.packet][item.share - 1]
-            events.append(ShareClaimed(item.packet, item.owner, item.share, amount_minor, item.sequence))
-        else:
-            events.append(_operation_event(amounts, item.id, item.terms))
+        match item:
+            case ReservedClaim(packet, owner, share, sequence):
+                events.append(ShareClaimed(packet, owner, share, by_packet[packet][share - 1], sequence))
+            case ReservedClose(packet, why, handed_out, holes):
+                left = by_packet[packet]
+                left_minor = sum(left[handed_out:]) + sum(left[hole - 1] for hole in holes)
+                events.append(PacketClosed(packet, why, left_minor))
+            case _:
+                events.append(_operation_event(amounts, item.id, item.terms))
     return Batch(epoch, number, entry.at_ms, tuple(events))
 
 

@@ -17,19 +17,21 @@ from redpacket.log.producer import LogProducer, LogUnavailableError
 from redpacket.ops import metrics
 from redpacket.settings import Settings
 from redpacket.shard.client import MemoryFullError, ShardClient, ShardClosedError, ShardUnreachableError
+from redpacket.shard.outbox import Confirm, Entry, confirm
 from redpacket.shard.reserve import (
     ClaimFound,
     ClaimItem,
-    Confirm,
-    Entry,
+    CloseItem,
     Item,
     Missing,
     OperationFound,
+    OperationItem,
+    OutboxLimits,
+    PacketOver,
     Pending,
     Refused,
     Reply,
     Reserved,
-    confirm,
     reserve,
 )
 
@@ -39,7 +41,7 @@ logger = logging.getLogger(__name__)
 class Answer(Struct, frozen=True):
     """What became of an item, by Redis at `now_ms`. `fresh` where this very attempt made it."""
 
-    result: ClaimFound | OperationFound | Pending | Missing | Refused
+    result: ClaimFound | OperationFound | PacketOver | Pending | Missing | Refused
     now_ms: int
     fresh: bool = False
 
@@ -80,6 +82,7 @@ class Lane:
     ) -> None:
         self._shard = shard
         self._settings = settings
+        self._limits = OutboxLimits(settings.outbox_max, settings.outbox_age_max_ms)
         self._client = client
         self._producer = producer
         self._amounts = amounts
@@ -148,7 +151,7 @@ class Lane:
         confirms = [before.confirm] if before else []
         try:
             with metrics.RESERVE_SECONDS.time():
-                reply, entry = await reserve(self._client, self._shard, self._settings.outbox_max, confirms, items)
+                reply, entry = await reserve(self._client, self._shard, self._limits, confirms, items)
         except MemoryFullError:
             # Refused whole, with the confirm that rode on it; that one is allowed even now.
             for waiter in batch:
@@ -195,10 +198,14 @@ def _resolve_decided(batch: list[_Waiter], reply: Reply, entry: Entry | None) ->
             waiter.resolve(Answer(result, reply.now_ms))
             continue
         item = waiter.item
-        final: ClaimFound | OperationFound
-        if isinstance(item, ClaimItem):
-            final = ClaimFound(result.share, reply.now_ms, splits[item.packet])
-        else:
-            final = OperationFound(result.id, reply.now_ms, result.terms or item.terms)
+        final: ClaimFound | OperationFound | PacketOver
+        match item:
+            case ClaimItem():
+                final = ClaimFound(result.share, reply.now_ms, splits[item.packet])
+            case CloseItem():
+                assert result.state
+                final = PacketOver(result.state, reply.now_ms)
+            case OperationItem():
+                final = OperationFound(result.id, reply.now_ms, result.terms or item.terms)
         finals.append((waiter, Answer(final, reply.now_ms, fresh=not result.repeated)))
     return finals

@@ -2,32 +2,22 @@
 
 import asyncio
 from collections.abc import Iterator
+from typing import Literal
 
 from msgspec.structs import replace
 
 from redpacket.commit.amounts import Amounts
-from redpacket.commit.compose import compose_record
 from redpacket.commit.funds import Funds
 from redpacket.commit.lane import Answer, Lane
 from redpacket.commit.load import Absent, Loaded, Loader
-from redpacket.commit.rounds import Rounds
+from redpacket.commit.repeat import Repeater
+from redpacket.commit.sold_out import SoldOut
 from redpacket.events import PacketTerms, Terms
 from redpacket.ids import OperationId
 from redpacket.log.producer import LogProducer, LogUnavailableError
 from redpacket.settings import Settings
 from redpacket.shard.client import ShardClient
-from redpacket.shard.reserve import (
-    ClaimItem,
-    Confirm,
-    Item,
-    Missing,
-    OperationItem,
-    Pending,
-    Refused,
-    confirm,
-    packet_part,
-    read_entry,
-)
+from redpacket.shard.reserve import ClaimItem, CloseItem, Item, Missing, OperationItem, Pending, Refused, packet_part
 
 # An entry older than this has lost its publisher, or its publisher has lost Kafka: whoever repeats the request
 # publishes it again. A healthy one is confirmed within some milliseconds.
@@ -48,20 +38,20 @@ class CommitPath:
         amounts: Amounts,
         loader: Loader,
         funds: Funds,
+        repeater: Repeater,
     ) -> None:
         self._timeout_s = settings.request_timeout_ms / 1000
         self._client = client
-        self._producer = producer
-        self._amounts = amounts
         self._loader = loader
         self._funds = funds
+        self._repeater = repeater
+        self._sold_out = SoldOut(client)
         self._lanes = [Lane(shard, settings, client, producer, amounts) for shard in range(settings.shards)]
-        self._repeats: Rounds[tuple[int, int], None] = Rounds(self._publish_again)
 
     async def aclose(self) -> None:
         for lane in self._lanes:
             await lane.aclose()
-        await self._repeats.aclose()
+        await self._sold_out.aclose()
 
     async def claim_share(self, packet: OperationId, owner: str) -> Answer:
         """A share of the packet for `owner`, the one he has where he has one. ClaimFound, Pending or Refused.
@@ -69,8 +59,13 @@ class CommitPath:
         Raises ShardClosedError, ShardUnreachableError, MemoryFullError, BooksUnavailableError.
         """
         deadline_s, deadline_ms = self._deadline()
+        if self._sold_out.is_too_late(packet, owner):
+            return Answer(Refused("sold_out"), 0)
         item = ClaimItem(packet.identity, str(packet), deadline_ms, owner)
-        return await self._resolve(packet.shard, item, deadline_s)
+        answer = await self._resolve(packet.shard, item, deadline_s)
+        if answer.result == Refused("sold_out"):
+            await self._sold_out.remember(packet)
+        return answer
 
     async def reserve_operation(
         self, shard: int, identity: str, payer: str | None, amount_minor: int, terms: Terms
@@ -84,6 +79,14 @@ class CommitPath:
         part = packet_part(terms) if isinstance(terms, PacketTerms) else ()
         item = OperationItem(identity, shard, deadline_ms, -1, payer or "", amount_minor, 0, terms, part)
         return await self._resolve(shard, item, deadline_s)
+
+    async def close_packet(self, packet: OperationId, why: Literal["closed", "expired"]) -> Answer:
+        """Ends the packet, and gives back what nobody has claimed. PacketOver, Pending or Refused.
+
+        Raises as claim_share.
+        """
+        deadline_s, deadline_ms = self._deadline()
+        return await self._resolve(packet.shard, CloseItem(packet.identity, str(packet), deadline_ms, why), deadline_s)
 
     def _deadline(self) -> tuple[float, int]:
         deadline_s = asyncio.get_running_loop().time() + self._timeout_s
@@ -132,7 +135,7 @@ class CommitPath:
             found = await self._loader.load_operation(shard, item.identity)
             loaded.append(found)
             if isinstance(found, Absent):
-                if isinstance(item, ClaimItem):
+                if not isinstance(item, OperationItem):
                     attempt.refusal = Answer(Refused("not_found"), 0)
                     return True
                 attempt.item = replace(item, proof=found.next_offset)
@@ -145,21 +148,11 @@ class CommitPath:
     async def _see_to_entry(self, shard: int, entry: int, age_ms: int, attempt: "_Attempt") -> None:
         if age_ms >= _REPEAT_AFTER_MS:
             try:
-                await self._repeats.join((shard, entry))
-                return
+                if await self._repeater.repeat(shard, entry):
+                    return
             except LogUnavailableError:
                 pass  # the entry is still there; until the deadline Kafka may be back
         await asyncio.sleep(next(attempt.pauses))
-
-    async def _publish_again(self, key: tuple[int, int]) -> None:
-        shard, number = key
-        held = await read_entry(self._client, shard, number)
-        if held.entry is None:
-            return
-        # The whole entry, under its own epoch: the record must be the one that its first publisher would have sent.
-        record = await compose_record(self._amounts, held.epoch, number, held.entry)
-        await self._producer.append(shard, record)
-        await confirm(self._client, shard, [Confirm(held.epoch, number)])
 
 
 def _pauses() -> Iterator[float]:

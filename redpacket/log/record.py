@@ -6,7 +6,10 @@ from redpacket.events import Event
 
 
 class Batch(Struct, frozen=True, array_like=True, tag="Batch"):
-    """One reservation of one shard: `entry` is its number in the outbox of `epoch`, `at_ms` the time by Redis."""
+    """One reservation of one shard: `entry` is its number in the outbox of `epoch`, `at_ms` the time by Redis.
+
+    `entry` is 0 of an event that a person has replayed, under a later epoch than that of its reservation.
+    """
 
     epoch: int
     entry: int

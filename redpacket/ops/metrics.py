@@ -9,7 +9,17 @@ _ITEMS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
 RESERVE_SECONDS = Histogram("redpacket_reserve_seconds", "One call of reserve, with its confirms.", buckets=_SECONDS)
 PUBLISH_SECONDS = Histogram("redpacket_publish_seconds", "From record to Kafka's acknowledgement.", buckets=_SECONDS)
 BATCH_ITEMS = Histogram("redpacket_batch_items", "Items in one call of reserve.", buckets=_ITEMS)
+LOADS = Counter("redpacket_loads_total", "What was brought into Redis from the ledger.", ["kind"])
 OUTCOMES = Counter("redpacket_requests_total", "Requests that move money, by what was answered.", ["kind", "outcome"])
+
+# The shards' owners.
+OUTBOX_ENTRIES = Gauge("redpacket_outbox_entries", "Batches that are reserved and not yet confirmed.", ["shard"])
+OUTBOX_AGE_SECONDS = Gauge("redpacket_outbox_age_seconds", "How long the oldest of them has been waiting.", ["shard"])
+RELAYED = Counter("redpacket_relayed_entries_total", "Entries published by the owner because nobody else did.")
+EXPIRED = Counter("redpacket_expired_packets_total", "Packets whose rest went back because their time was over.")
+EVICTIONS = Counter("redpacket_evictions_total", "What has left Redis because nobody used it.", ["kind"])
+UNLINKED = Counter("redpacket_unlinked_keys_total", "Keys of older epochs that were deleted.")
+REDIS_BYTES = Gauge("redpacket_redis_used_bytes", "What Redis has allocated, as last asked for.")
 
 # The ledger.
 SETTLE_SECONDS = Histogram("redpacket_settle_seconds", "One settlement transaction.", buckets=_SECONDS)

@@ -13,7 +13,7 @@ from redpacket.settings import Settings
 from redpacket.shard.clock import RedisClock
 
 # In this order: a local function of one concern is used by those after it.
-_CONCERNS = ("fence", "outbox", "reserve", "load", "read")
+_CONCERNS = ("fence", "outbox", "reserve", "load", "read", "evict")
 _CONNECTIONS_MAX = 64
 _POOL_WAIT_S = 0.05
 # What Redis adds to an error that a function raised.
@@ -67,6 +67,21 @@ class ShardClient:
                 raise ShardUnreachableError(f"loading the functions: {error!r}") from error
         except (redis.exceptions.RedisError, OSError, TimeoutError) as error:
             raise ShardUnreachableError(f"loading the functions: {error}") from error
+
+    async def used_memory_bytes(self) -> int:
+        """What the server has allocated. Raises ShardUnreachableError."""
+        try:
+            return int((await self._redis.info("memory"))["used_memory"])
+        except (redis.exceptions.RedisError, OSError, TimeoutError) as error:
+            raise ShardUnreachableError(f"asking for memory: {error!r}") from error
+
+    async def scan(self, cursor: int, count: int) -> tuple[int, list[str]]:
+        """Some names of keys of all shards, and where to go on, 0 at the end. Raises ShardUnreachableError."""
+        try:
+            further, names = await self._redis.scan(cursor, count=count)
+        except (redis.exceptions.RedisError, OSError, TimeoutError) as error:
+            raise ShardUnreachableError(f"looking through keys: {error!r}") from error
+        return int(further), [name.decode() if isinstance(name, bytes) else name for name in names]
 
     async def call(self, function: str, shard: int, *args: bytes | str | int) -> Any:
         """One call of `function` for `shard`.

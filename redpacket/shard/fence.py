@@ -21,6 +21,11 @@ async def fence_state(client: ShardClient, shard: int) -> FenceState:
     return _decode(await client.call("fence_state", shard))
 
 
+async def set_full(client: ShardClient, shard: int, full: bool) -> None:
+    """Whether new packets are refused for want of memory."""
+    await client.call("set_full", shard, int(full))
+
+
 async def close_shard(client: ShardClient, shard: int, epoch: int, nonce: str) -> bool:
     """False where an epoch as high or higher has been here. `nonce` is the opening's own."""
     return bool(await client.call("close", shard, epoch, nonce))

@@ -7,7 +7,7 @@ from msgspec import Struct, msgpack
 from redpacket.events import PacketTerms
 from redpacket.operations import Claim
 from redpacket.shard.client import ShardClient
-from redpacket.shard.reserve import Entry, decode_entry
+from redpacket.shard.outbox import Entry, decode_entry
 
 
 class Absent(Enum):
@@ -19,7 +19,8 @@ class Absent(Enum):
 
 class PacketHead(Struct, frozen=True, array_like=True):
     """`send_entry` is not 0 while the packet's own send is unconfirmed; share numbers 1..handed_out less `holes` are
-    taken, by confirmed claims or by those in the entries that came with it."""
+    taken, by confirmed claims or by those in the entries that came with it. `state`: '', 'closing', and once the refund
+    is confirmed 'closed' or 'expired'."""
 
     now_ms: int
     at_ms: int
@@ -54,6 +55,7 @@ class ClaimAnswer(Struct, frozen=True, array_like=True):
 _decode_head = msgpack.Decoder(PacketHead).decode
 _decode_page = msgpack.Decoder(ClaimPage).decode
 _decode_claim = msgpack.Decoder(ClaimAnswer).decode
+_decode_names = msgpack.Decoder(tuple[str, ...]).decode
 
 
 async def read_packet(client: ShardClient, shard: int, identity: str, id: str) -> HeldPacket | Absent:
@@ -70,6 +72,17 @@ async def read_claims(
     """Claims with a sequence above `after`, in its order, at most `limit`."""
     answer = await client.call("read_claims", shard, identity, id, after, limit)
     return Absent(answer) if answer in (b"MISSING", b"OTHER") else _decode_page(answer)
+
+
+async def read_winners(client: ShardClient, shard: int, identity: str, id: str) -> tuple[str, ...] | Absent:
+    """Everyone who has a share of a packet whose shares are all in confirmed claims; () where they are not."""
+    answer = await client.call("read_winners", shard, identity, id)
+    return Absent(answer) if answer in (b"MISSING", b"OTHER") else _decode_names(answer)
+
+
+async def read_closing(client: ShardClient, shard: int, limit: int) -> tuple[str, ...]:
+    """Ids of packets that are being closed, at most `limit`."""
+    return _decode_names(await client.call("read_closing", shard, limit))
 
 
 async def read_claim(client: ShardClient, shard: int, identity: str, id: str, owner: str) -> ClaimAnswer | Absent:

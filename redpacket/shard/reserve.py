@@ -1,11 +1,14 @@
-"""Reserve and confirm: the items of a batch, what became of each, and the outbox entry that holds them."""
+"""Reserve: the items of a batch, and what became of each."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 from msgspec import Struct, msgpack
+from msgspec.structs import astuple
 
 from redpacket.events import PacketTerms, Terms
 from redpacket.shard.client import ShardClient
+from redpacket.shard.outbox import Confirm, Entry, decode_entry
 from redpacket.split import SplitParameters
 
 
@@ -40,16 +43,26 @@ class OperationItem(Struct, frozen=True, array_like=True, tag="operation"):
     packet: PacketPart | tuple[()]
 
 
-Item = ClaimItem | OperationItem
+class CloseItem(Struct, frozen=True, array_like=True, tag="close"):
+    """`why`: 'closed' where its owner asks for it, 'expired' where its time is over."""
+
+    identity: str
+    packet: str
+    deadline_ms: int
+    why: Literal["closed", "expired"]
+
+
+Item = ClaimItem | CloseItem | OperationItem
 
 
 class Reserved(Struct, frozen=True, array_like=True, tag="reserved"):
     """In this batch's own entry, so not yet confirmed. `repeated`: an item before it in the batch made it, with
-    `terms` where it is an operation."""
+    `terms` where it is an operation; `id` is the operation's, `state` what a close has made of the packet."""
 
     repeated: bool
     share: int
     id: str
+    state: Literal["", "closed", "expired"]
     terms: Terms | Literal[False]
 
 
@@ -63,6 +76,13 @@ class OperationFound(Struct, frozen=True, array_like=True, tag="operation"):
     id: str
     at_ms: int
     terms: Terms
+
+
+class PacketOver(Struct, frozen=True, array_like=True, tag="over"):
+    """Nothing of the packet is left to claim, and all of that is confirmed. `at_ms` is 0 where it is sold out."""
+
+    state: Literal["sold_out", "closed", "expired"]
+    at_ms: int
 
 
 class Pending(Struct, frozen=True, array_like=True, tag="pending"):
@@ -80,30 +100,35 @@ class Missing(Struct, frozen=True, array_like=True, tag="missing"):
 
 
 class Refused(Struct, frozen=True, array_like=True, tag="refused"):
-    why: Literal["not_found", "late", "overloaded", "busy", "sold_out", "expired", "closing", "closed", "short"]
+    """`overloaded`: too much is unconfirmed, or memory is short; `stalled`: the log takes nothing now; `busy`: it
+    depends on what is unconfirmed; `limit`: more has come in to the wallet than can be counted; `frozen`: it waits for
+    a person to decide about a dead letter."""
+
+    why: Literal[
+        "not_found",
+        "late",
+        "overloaded",
+        "stalled",
+        "busy",
+        "sold_out",
+        "expired",
+        "closing",
+        "closed",
+        "not_due",
+        "short",
+        "limit",
+        "frozen",
+    ]
 
 
-Result = Reserved | ClaimFound | OperationFound | Pending | Missing | Refused
+Result = Reserved | ClaimFound | OperationFound | PacketOver | Pending | Missing | Refused
 
 
-class ReservedClaim(Struct, frozen=True, array_like=True, tag="claim"):
-    packet: str
-    owner: str
-    share: int
-    sequence: int
+class OutboxLimits(Struct, frozen=True):
+    """Nothing new is reserved while the outbox has `entries_max`, or one that is older than `age_max_ms`."""
 
-
-class ReservedOperation(Struct, frozen=True, array_like=True, tag="operation"):
-    id: str
-    terms: Terms
-
-
-class Entry(Struct, frozen=True, array_like=True):
-    """What the outbox holds for a batch: all that its record needs. `packets` are (id, split) of those claimed from."""
-
-    at_ms: int
-    packets: tuple[tuple[str, SplitParameters], ...]
-    items: tuple[ReservedClaim | ReservedOperation, ...]
+    entries_max: int
+    age_max_ms: int
 
 
 class Reply(Struct, frozen=True, array_like=True):
@@ -116,44 +141,18 @@ class Reply(Struct, frozen=True, array_like=True):
     results: tuple[Result, ...]
 
 
-class Confirm(Struct, frozen=True, array_like=True):
-    epoch: int
-    entry: int
-
-
 _encode = msgpack.Encoder().encode
 _decode_reply = msgpack.Decoder(Reply, strict=False).decode
-_decode_confirmed = msgpack.Decoder(tuple[bool, ...], strict=False).decode
-_decode_read = msgpack.Decoder(tuple[int, int]).decode
-decode_entry = msgpack.Decoder(Entry).decode
 
 
 async def reserve(
-    client: ShardClient, shard: int, outbox_max: int, confirms: list[Confirm], items: list[Item]
+    client: ShardClient, shard: int, limits: OutboxLimits, confirms: Sequence[Confirm], items: Sequence[Item]
 ) -> tuple[Reply, Entry | None]:
     """One call: first `confirms`, then every item decided in order, then all written with one entry."""
-    answer = await client.call("reserve", shard, _encode((outbox_max, confirms, items)))
+    answer = await client.call("reserve", shard, _encode((*astuple(limits), confirms, items)))
     reply = _decode_reply(answer[0])
     client.clock.learn(reply.now_ms)
     return reply, decode_entry(answer[1]) if answer[1] else None
-
-
-async def confirm(client: ShardClient, shard: int, confirms: list[Confirm]) -> tuple[bool, ...]:
-    """Deletes entries whose records are acknowledged. True for each under the present epoch, gone before or not."""
-    return _decode_confirmed(await client.call("confirm", shard, _encode(confirms)))
-
-
-class HeldEntry(Struct, frozen=True):
-    epoch: int
-    now_ms: int
-    entry: Entry | None
-
-
-async def read_entry(client: ShardClient, shard: int, entry: int) -> HeldEntry:
-    """The entry, None where it is confirmed, and the epoch under which that is so."""
-    head, packed = await client.call("read_entry", shard, entry)
-    epoch, now_ms = _decode_read(head)
-    return HeldEntry(epoch, now_ms, decode_entry(packed) if packed else None)
 
 
 def packet_part(terms: PacketTerms) -> PacketPart:

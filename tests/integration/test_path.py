@@ -13,11 +13,18 @@ from redpacket.ids import OperationId, identity_of
 from redpacket.log.record import Batch, Fence
 from redpacket.shard.client import ShardClosedError, ShardUnreachableError
 from redpacket.shard.load import Installed, load_wallet
-from redpacket.shard.reserve import ClaimItem, OperationItem, Pending, Refused, Reserved, packet_part, reserve
+from redpacket.shard.reserve import (
+    OperationItem,
+    Pending,
+    Refused,
+    Reserved,
+    packet_part,
+    reserve,
+)
 from redpacket.split import SplitParameters
 from service.problems import ProblemError
 from service.reading import PacketReader
-from tests.deployment import LONG_S, Deployment, Worker, claimed, found, packet_of
+from tests.deployment import LIMITS, LONG_S, Deployment, claimed, found, packet_of
 
 
 async def _conservation(deployment: Deployment, packet: str) -> dict[str, int]:
@@ -82,27 +89,19 @@ async def test_a_send_repeated_is_one_packet_and_other_terms_are_seen(deployment
 
 
 async def test_a_claim_whose_worker_died_before_publishing_is_published_by_its_repeat(deployment: Deployment) -> None:
-    async with deployment.ledger(), deployment.worker() as worker:
-        packet = await deployment.sent(worker, "alice", 1_000, 2)
-        share = await _reserve_only(deployment, worker, str(packet), "bob")
+    async with deployment.worker() as worker:
+        async with deployment.ledger():
+            packet = await deployment.sent(worker, "alice", 1_000, 2)
+        # With no owner there is no relay that would be first.
+        share = await deployment.reserve_only(worker, packet, "bob")
         # The other share is free, but the last one is not to be called gone while it may still die.
         claimed(await worker.path.claim_share(packet, "carol"))
         assert (await worker.path.claim_share(packet, "dave")).result == Refused("busy")
         assert claimed(await worker.path.claim_share(packet, "bob")).share == share
         assert (await worker.path.claim_share(packet, "dave")).result == Refused("sold_out")
-        await deployment.settled(worker)
+        async with deployment.ledger():
+            await deployment.settled(worker)
         assert (await _conservation(deployment, str(packet)))["claims_minor"] == 1_000
-
-
-async def _reserve_only(deployment: Deployment, worker: Worker, packet: str, *owners: str) -> int:
-    """Reserves as a worker does that is killed right after it: nothing is published. The first owner's share."""
-    shard, identity = int(packet[:2], 16), packet[6:]
-    items = [ClaimItem(identity, packet, 0, owner) for owner in owners]
-    reply, entry = await reserve(worker.client, shard, 256, [], list(items))
-    assert entry is not None
-    first = reply.results[0]
-    assert isinstance(first, Reserved), first
-    return first.share
 
 
 async def test_after_redis_lost_everything_claims_stand_and_only_unconfirmed_shares_are_free_again(
@@ -111,7 +110,7 @@ async def test_after_redis_lost_everything_claims_stand_and_only_unconfirmed_sha
     async with deployment.ledger(), deployment.worker() as worker:
         packet = await deployment.sent(worker, "alice", 10_000, 20)
         before = {n: claimed(await worker.path.claim_share(packet, f"p{n}")) for n in range(5)}
-        died = await _reserve_only(deployment, worker, str(packet), "ghost1", "ghost2")
+        died = await deployment.reserve_only(worker, packet, "ghost1", "ghost2")
         before |= {n: claimed(await worker.path.claim_share(packet, f"p{n}")) for n in range(5, 10)}
 
         await deployment.flush_redis()
@@ -283,7 +282,7 @@ async def test_a_send_that_died_leaves_nothing_to_the_next_one_with_its_key(depl
         assert isinstance(proof, Absent)
         died = PacketTerms("alice", "CNY", SplitParameters("lucky", 5_000, 2, 5_000, 1), "", 60)
         item = OperationItem(identity, shard, 0, proof.next_offset, "alice", 5_000, 0, died, packet_part(died))
-        reply, _ = await reserve(worker.client, shard, 256, [], [item])
+        reply, _ = await reserve(worker.client, shard, LIMITS, [], [item])
         reserved = reply.results[0]
         assert isinstance(reserved, Reserved)
         await worker.amounts.of_packet(reserved.id, died.split)
@@ -373,7 +372,7 @@ async def test_a_reading_of_the_ledger_rides_on_the_reserve_that_might_say_short
         assert await load_wallet(worker.client, shard, proof.next_offset, "alice", 0, 0) is Installed.LOADED
         terms = PacketTerms("alice", "CNY", SplitParameters("lucky", 100, 2, 100, 1), "", 60)
         item = OperationItem(identity, shard, 0, proof.next_offset, "alice", 100, 0, terms, packet_part(terms))
-        reply, _ = await reserve(worker.client, shard, 256, [], [item])
+        reply, _ = await reserve(worker.client, shard, LIMITS, [], [item])
         assert reply.results[0] == Refused("short")
-        reply, _ = await reserve(worker.client, shard, 256, [], [replace(item, credited_minor=100)])
+        reply, _ = await reserve(worker.client, shard, LIMITS, [], [replace(item, credited_minor=100)])
         assert isinstance(reply.results[0], Reserved)

@@ -1,7 +1,7 @@
 """The rules of the protocol. Each is a switch in the models: taken away, a model finds what it was for.
 
 A rule's number, R1 and on, is its place here. `why` says what happens without it, `step` where a model keeps it, `code`
-what carries it ("issue 5": not written yet).
+what carries it.
 """
 
 from enum import Enum
@@ -46,7 +46,7 @@ class Rule(Enum):
         "An entry is confirmed only after Kafka has acknowledged its record",
         "what was acknowledged to a person dies with its worker or its Redis",
         "claims: Claims._confirm",
-        "Lane._commit, CommitPath._publish_again",
+        "Lane._commit, Repeater._repeat",
     )
     CONFIRM_UNDER_ITS_EPOCH = (
         "An entry is confirmed under the epoch of its reservation only",
@@ -58,7 +58,7 @@ class Rule(Enum):
         "A record carries the epoch of its entry, whoever publishes it and when",
         "under a newer epoch it would be applied, and its shares are free again there",
         "claims: Claims._publish",
-        "Lane._commit, CommitPath._publish_again; the relay: issue 5",
+        "Lane._commit, Repeater._repeat",
     )
     ENTRY_THERE_IS_NO_200 = (
         "An item whose entry is still in the outbox is no 200",
@@ -70,7 +70,7 @@ class Rule(Enum):
         "A repeat publishes the whole entry, not only its own item",
         "the confirm deletes the entry, and with it what was never published",
         "claims: Claims._repeat",
-        "CommitPath._publish_again; the relay: issue 5",
+        "Repeater._repeat, for CommitPath._see_to_entry and Relay.relay",
     )
     REPEATS_BEFORE_STATE = (
         "Repeats are looked at before any state",
@@ -88,19 +88,19 @@ class Rule(Enum):
         "No 409 and no 402 because of something unconfirmed",
         "it may die, and the share or the money is there again",
         "claims: Claims._decide_claim; sends: Sends._decide_send",
-        "any_unconfirmed in reserve.lua",
+        "first_unconfirmed in reserve.lua",
     )
     MEMORY_WHEN_CONFIRMED = (
         "A worker remembers `sold out` only when every share is confirmed",
         "a share may be free again",
         "claims: Claims._decide",
-        "issue 5",
+        "read_winners in read.lua, SoldOut._read",
     )
     MEMORY_NOT_FOR_WINNERS = (
         "A worker answers from that memory only those who are known not to have won",
         "a winner would be told sold out",
         "claims: Claims._answer_from_memory",
-        "issue 5",
+        "SoldOut.is_too_late",
     )
     # Load and evict.
     LOAD_ABOVE_FLOOR = (
@@ -155,13 +155,13 @@ class Rule(Enum):
         "Only what the ledger shows equal is evicted",
         "a claim that is not settled yet would be forgotten, and loaded without",
         "claims: Claims._evict; sends: Sends._evict",
-        "issue 5",
+        "compare_claims, evict_operation, evict_wallet in evict.lua",
     )
     EVICT_RAISES_FLOOR = (
         "An eviction raises the floor to the snapshot it was compared with",
         "an older snapshot, on its way since before, would be installed",
         "claims: Claims._evict; sends: Sends._evict",
-        "issue 5",
+        "raise_floor in evict.lua",
     )
     # Opening.
     CLOSE_BEFORE_FENCE = (
@@ -236,13 +236,13 @@ class Rule(Enum):
         "A refund is reserved only when nothing of the packet is unconfirmed",
         "the claim may die, and claimed + refunded is no longer the total",
         "closing: Closing._refund",
-        "issue 5",
+        "decide_close in reserve.lua, _close_packet in settle/decide.py",
     )
     CLOSED_STAYS_CLOSED = (
         "A packet that is closing, closed or expired takes no new claim, also after a load",
         "a share that was refunded would be given out",
         "claims: Claims._decide_claim, Claims._install",
-        "decide_claim in reserve.lua; Loader; the closing: issue 5",
+        "decide_claim, decide_close in reserve.lua; packet_tail in shard/load.py",
     )
 
     def __init__(self, what: str, why: str, step: str, code: str) -> None:

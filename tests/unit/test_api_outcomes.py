@@ -20,8 +20,9 @@ from redpacket.log.producer import LogUnavailableError
 from redpacket.operations import Claim
 from redpacket.settings import Settings
 from redpacket.shard.client import MemoryFullError, ShardClosedError, ShardUnreachableError
+from redpacket.shard.outbox import Entry, ReservedClaim
 from redpacket.shard.read import ClaimAnswer, ClaimPage, HeldPacket, PacketHead
-from redpacket.shard.reserve import ClaimFound, Entry, OperationFound, Pending, Refused, ReservedClaim
+from redpacket.shard.reserve import ClaimFound, OperationFound, Pending, Refused
 from redpacket.split import SplitParameters, split_amounts
 from service.app import build_app
 from service.auth import Authenticator
@@ -136,6 +137,7 @@ REFUSALS: list[tuple[Any, int, str]] = [
     (Refused("closed"), 410, "packet_closed"),
     (Refused("busy"), 503, "unavailable"),
     (Refused("late"), 503, "unavailable"),
+    (Refused("frozen"), 503, "unavailable"),
     (Refused("overloaded"), 503, "overloaded"),
     (Refused("short"), 402, "insufficient_funds"),
 ]
@@ -208,9 +210,9 @@ async def test_a_top_up_that_is_not_seen_in_the_ledger_is_a_202_with_its_id(
 
 def held(**changed: Any) -> HeldPacket:
     terms = PacketTerms("alice", "CNY", SPLIT, "hi", 60)
-    head = {"send_entry": 0, "handed_out": 0, "taken": 0, "state": "", "holes": (), **changed}
+    head = {"now_ms": AT_MS, "send_entry": 0, "handed_out": 0, "taken": 0, "state": "", "holes": (), **changed}
     entries = head.pop("entries", ())
-    return HeldPacket(PacketHead(AT_MS, AT_MS, terms, expires_at_ms=AT_MS + 60_000, **head), entries)
+    return HeldPacket(PacketHead(at_ms=AT_MS, terms=terms, expires_at_ms=AT_MS + 60_000, **head), entries)
 
 
 def entry(*shares: int, packet: str = ID) -> Entry:
@@ -229,7 +231,11 @@ def entry(*shares: int, packet: str = ID) -> Entry:
         (held(handed_out=4, taken=4, entries=(entry(4),)), "open", [1, 2, 3]),
         (held(handed_out=4, taken=3, holes=(4,)), "open", [1, 2, 3]),
         (held(handed_out=2, taken=2, state="closing"), "closing", [1, 2]),
+        (held(handed_out=2, taken=2, now_ms=AT_MS + 59_999), "open", [1, 2]),
+        (held(handed_out=2, taken=2, now_ms=AT_MS + 60_000), "closing", [1, 2]),
+        (held(handed_out=4, taken=4, now_ms=AT_MS + 60_000), "sold_out", [1, 2, 3, 4]),
         (held(handed_out=2, taken=2, state="closed"), "closed", [1, 2]),
+        (held(handed_out=4, taken=3, holes=(2,), state="expired"), "expired", [1, 3, 4]),
     ],
 )
 async def test_a_packet_counts_confirmed_claims_only(
@@ -239,9 +245,11 @@ async def test_a_packet_counts_confirmed_claims_only(
     seen = (await api.get(f"/v1/packets/{ID}")).json()
     amounts = split_amounts(Amounts(b"k" * 32).seed(ID), SPLIT)
     assert seen["state"] == state
-    assert seen["remaining_shares"] == 4 - len(confirmed)
-    assert seen["remaining"] == 1000 - sum(amounts[share - 1] for share in confirmed)
-    assert ("seed" in seen) == (state == "sold_out")
+    left, shares_left = 1000 - sum(amounts[share - 1] for share in confirmed), 4 - len(confirmed)
+    over = state in ("closed", "expired")
+    assert (seen["remaining"], seen["remaining_shares"]) == ((0, 0) if over else (left, shares_left))
+    assert seen["refunded"] == (left if over else 0)
+    assert ("seed" in seen) == (over or state == "sold_out")
 
 
 async def test_while_the_send_is_pending_everything_of_the_packet_is(api: httpx.AsyncClient, parts: Parts) -> None:

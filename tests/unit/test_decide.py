@@ -7,8 +7,9 @@ from msgspec.structs import replace
 
 from ledger.settle.balances import balances_before, post_in_order, sum_movements
 from ledger.settle.chain import link
-from ledger.settle.decide import Settlement, settle_record
+from ledger.settle.decide import Rejected, Settlement, settle_record
 from ledger.settle.state import Account, LedgerState
+from ledger.settle.subject import subject_of
 from redpacket.events import Event, PacketOpened, PacketTerms, ShareClaimed, TopUpTerms, WalletToppedUp
 from redpacket.ids import OperationId, shard_of
 from redpacket.log.record import Batch, Fence, Record
@@ -24,7 +25,7 @@ CAROL = ShareClaimed(PACKET, "carol", 2, 50, 2)
 TOP_UP = WalletToppedUp(str(OperationId(SHARD, 20_000, "b" * 32)), TopUpTerms("boss", "bob", "CNY", 7))
 
 
-def _settle(*records: Record, settlement: Settlement | None = None) -> Settlement:
+def _settle(*records: Record | Rejected, settlement: Settlement | None = None) -> Settlement:
     settlement = settlement or Settlement(SHARD, partial(shard_of, shards=SHARDS), LedgerState(1))
     for offset, record in enumerate(records, start=len(settlement.records)):
         settle_record(settlement, offset, record)
@@ -92,6 +93,25 @@ def test_what_contradicts_the_ledger_is_set_aside_and_the_rest_goes_on(contradic
     assert [(it.kafka_offset, it.item, it.event) for it in settlement.dead_letters] == [(1, 0, contradiction)]
     assert len(settlement.postings) == 3
     assert _counts(settlement)[1] == (1, 0, 0)
+
+
+def test_a_contradiction_shuts_the_epoch_that_is_fenced_whatever_epoch_its_record_claims() -> None:
+    settlement = _settle(_batch(OPENED, BOB), Fence(3), _batch(CAROL, epoch=3))
+    assert settlement.epoch_shut == 0
+    _settle(_batch(replace(BOB, amount_minor=31), epoch=10**9), Fence(4), settlement=settlement)
+    assert (settlement.epoch_shut, settlement.state.epoch_fenced) == (3, 4)
+
+
+@pytest.mark.parametrize(("event", "subject"), [(BOB, PACKET), (OPENED, "wallet:alice"), (TOP_UP, "")])
+def test_what_is_set_aside_freezes_its_packet_or_the_wallet_that_pays(event: Event, subject: str) -> None:
+    assert subject_of(event) == subject
+
+
+def test_a_record_that_was_rejected_moves_nothing_and_is_counted_as_ignored() -> None:
+    settlement = _settle(_batch(OPENED), Rejected(), _batch(BOB))
+    assert _counts(settlement) == [(1, 0, 0), (0, 0, 1), (1, 0, 0)]
+    assert len(settlement.postings) == 2
+    assert (settlement.dead_letters, settlement.epoch_shut) == ([], 0)
 
 
 def test_it_never_refuses_for_lack_of_money() -> None:

@@ -25,6 +25,7 @@ def test_settings_are_read_from_the_environment_and_written_back() -> None:
         ({"REDPACKET_SHARDS": "many"}, "shards"),
         ({"REDPACKET_CURRENCY": "yuan"}, "currency"),
         ({"REDPACKET_SHARD": "4"}, "shard"),
+        ({"REDPACKET_MEMORY_EVICT_MIB": "9", "REDPACKET_MEMORY_REFUSE_MIB": "8"}, "memory_refuse_mib"),
     ],
 )
 def test_a_wrong_or_unknown_setting_is_named(change: dict[str, str], named: str) -> None:

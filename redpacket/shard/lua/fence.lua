@@ -1,7 +1,7 @@
 -- fence: what stands before every function of this library.
 --
 -- keys   {rpN}fence, a hash of epoch, nonce (of the opening), run_id, replid (the Redis process that was blessed), open,
---        floor.
+--        floor, full ('1' while memory is too short for new packets).
 --        Every other key of shard N is '{rpN}EPOCH:...': what an older epoch left is invisible at once.
 -- rule   every function looks at the fence first; where it is missing, not open, or names another process than
 --        this one, nothing is changed and the answer is STALE. A restart, a promotion and a FLUSHALL thereby close
@@ -24,7 +24,7 @@ end
 
 -- The fence where the shard is open on this process, else nil. `prefix` begins the name of every data key.
 local function open_fence(key)
-  local held = redis.call('HMGET', key, 'epoch', 'run_id', 'replid', 'open', 'floor')
+  local held = redis.call('HMGET', key, 'epoch', 'run_id', 'replid', 'open', 'floor', 'full')
   if held[4] ~= '1' then return nil end
   local run_id, replid = this_process()
   if held[2] ~= run_id or held[3] ~= replid then return nil end
@@ -32,6 +32,7 @@ local function open_fence(key)
     key = key,
     epoch = tonumber(held[1]),
     floor = tonumber(held[5]),
+    full = held[6] == '1',
     prefix = string.match(key, '^{.-}') .. held[1] .. ':',
   }
 end
@@ -79,6 +80,15 @@ local function bless(keys, args)
   return 1
 end
 
+-- set_full(0 or 1): whether new packets are refused for want of memory. 1, or STALE.
+local function set_full(keys, args)
+  local fence = open_fence(keys[1])
+  if not fence then return STALE end
+  redis.call('HSET', keys[1], 'full', args[1])
+  return 1
+end
+
 redis.register_function{ function_name = NAME('fence_state'), callback = fence_state, flags = { 'no-writes' } }
 redis.register_function{ function_name = NAME('close'), callback = close, flags = { 'allow-oom' } }
 redis.register_function{ function_name = NAME('bless'), callback = bless, flags = { 'allow-oom' } }
+redis.register_function{ function_name = NAME('set_full'), callback = set_full, flags = { 'allow-oom' } }

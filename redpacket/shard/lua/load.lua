@@ -13,7 +13,7 @@ local function refused_load(fence, key, next_offset)
   return nil
 end
 
--- load_wallet(next_offset, owner, credited, reserved)
+-- load_wallet(next_offset, owner, credited, reserved, frozen): frozen is '1' or ''.
 local function load_wallet(keys, args)
   local fence = open_fence(keys[1])
   if not fence then return STALE end
@@ -22,6 +22,7 @@ local function load_wallet(keys, args)
   if refusal then return refusal end
   local written = guarded(keys[1], function()
     redis.call('HSET', key, 'credited', args[3], 'reserved', args[4], 'entries', cmsgpack.pack({}))
+    if args[5] == '1' then redis.call('HSET', key, 'frozen', '1') end
   end)
   return written and 'loaded' or STALE
 end
@@ -56,15 +57,16 @@ local function stage(keys, args)
   return written and 'loaded' or STALE
 end
 
--- load_operation(next_offset, identity, nonce, packed {id, at, terms, packet}): packet = {} or {split, shares,
--- expires_at, next, holes, taken, sequence, state}. The check and the installation are this one call.
+-- load_operation(next_offset, identity, nonce, packed {id, at, terms, packet, frozen}): packet = {} or {split, shares,
+-- expires_at, next, holes, taken, sequence, state, over_at}; frozen is '1' or ''. The check and the installation are this
+-- one call.
 local function load_operation(keys, args)
   local fence = open_fence(keys[1])
   if not fence then return STALE end
   local key = fence.prefix .. 'op:' .. args[2]
   local refusal = refused_load(fence, key, args[1])
   if refusal then return refusal end
-  local id, at, terms, packet = unpack(cmsgpack.unpack(args[4]))
+  local id, at, terms, packet, frozen = unpack(cmsgpack.unpack(args[4]))
   local staging = fence.prefix .. 'load:' .. args[3]
   if #packet > 0 then
     -- Staging keys that expired meanwhile would install a packet without its claims.
@@ -73,9 +75,11 @@ local function load_operation(keys, args)
   end
   local written = guarded(keys[1], function()
     redis.call('HSET', key, 'id', id, 'at', at, 'entry', 0, 'terms', cmsgpack.pack(terms))
+    if frozen == '1' then redis.call('HSET', key, 'frozen', '1') end
     if #packet == 0 then return end
     redis.call('HSET', key, 'split', cmsgpack.pack(packet[1]), 'shares', packet[2], 'expires_at', packet[3], 'next', packet[4],
-      'holes', packet[5], 'taken', packet[6], 'sequence', packet[7], 'state', packet[8], 'entries', cmsgpack.pack({}))
+      'holes', packet[5], 'taken', packet[6], 'sequence', packet[7], 'state', packet[8], 'over_at', packet[9],
+      'refund_entry', 0, 'entries', cmsgpack.pack({}))
     for _, part in ipairs({ 'claims', 'holes' }) do
       if redis.call('PERSIST', staging .. ':' .. part) == 1 then
         redis.call('RENAME', staging .. ':' .. part, fence.prefix .. part .. ':' .. args[2])

@@ -14,25 +14,49 @@ local function find_packet(fence, identity, id)
 end
 
 -- read_packet(identity, id): {packed {now, at, terms, unconfirmed send (entry or 0), expires_at, next, taken, state,
--- holes}, packed entry...}; the entries are those still in the outbox that hold claims of it: what they took is not
+-- holes}, packed entry...}; state is 'closing' until the refund is confirmed; the entries are those still in the outbox that hold claims of it: what they took is not
 -- confirmed.
 local function read_packet(keys, args)
   local fence = open_fence(keys[1])
   if not fence then return STALE end
   local key, why = find_packet(fence, args[1], args[2])
   if not key then return why end
-  local held = redis.call('HMGET', key, 'at', 'terms', 'entry', 'expires_at', 'next', 'taken', 'state', 'entries')
+  local held = redis.call('HMGET', key, 'at', 'terms', 'entry', 'expires_at', 'next', 'taken', 'state', 'entries', 'refund_entry')
   local entry = tonumber(held[3])
   local holes = redis.call('LRANGE', fence.prefix .. 'holes:' .. args[1], 0, -1)
   for i, hole in ipairs(holes) do holes[i] = tonumber(hole) end
+  local state = unconfirmed(fence, tonumber(held[9] or 0)) and 'closing' or held[7]
   local answer = { cmsgpack.pack({
     now_ms(), tonumber(held[1]), cmsgpack.unpack(held[2]), unconfirmed(fence, entry) and entry or 0, tonumber(held[4]),
-    tonumber(held[5]), tonumber(held[6]), held[7], holes,
+    tonumber(held[5]), tonumber(held[6]), state, holes,
   }) }
   for _, pending in ipairs(still_unconfirmed(fence, cmsgpack.unpack(held[8]))) do
     answer[#answer + 1] = redis.call('HGET', fence.prefix .. 'outbox', pending)
   end
   return answer
+end
+
+-- read_winners(identity, id): packed {owner...} of a packet whose every share is in a confirmed claim, else {}.
+local function read_winners(keys, args)
+  local fence = open_fence(keys[1])
+  if not fence then return STALE end
+  local key, why = find_packet(fence, args[1], args[2])
+  if not key then return why end
+  local held = redis.call('HMGET', key, 'shares', 'taken', 'entries')
+  local owners = {}
+  if held[1] == held[2] and #still_unconfirmed(fence, cmsgpack.unpack(held[3])) == 0 then
+    for _, name in ipairs(redis.call('HKEYS', fence.prefix .. 'claims:' .. args[1])) do
+      if string.sub(name, 1, 1) ~= '#' then owners[#owners + 1] = name end
+    end
+  end
+  return cmsgpack.pack(owners)
+end
+
+-- read_closing(limit): packed {id...} of packets that are closing: whoever asked for it may not come back.
+local function read_closing(keys, args)
+  local fence = open_fence(keys[1])
+  if not fence then return STALE end
+  return cmsgpack.pack(redis.call('SRANDMEMBER', fence.prefix .. 'closing', args[1]))
 end
 
 local function unpack_claim(owner, held)
@@ -79,5 +103,7 @@ local function read_claim(keys, args)
 end
 
 redis.register_function{ function_name = NAME('read_packet'), callback = read_packet, flags = { 'no-writes' } }
+redis.register_function{ function_name = NAME('read_winners'), callback = read_winners, flags = { 'no-writes' } }
+redis.register_function{ function_name = NAME('read_closing'), callback = read_closing, flags = { 'no-writes' } }
 redis.register_function{ function_name = NAME('read_claims'), callback = read_claims, flags = { 'no-writes' } }
 redis.register_function{ function_name = NAME('read_claim'), callback = read_claim, flags = { 'no-writes' } }

@@ -1,0 +1,115 @@
+"""Keeps Redis's memory: what the ledger has and nobody uses is evicted above a watermark, what older epochs left is
+unlinked, and above a higher watermark no new packets are taken."""
+
+import logging
+import re
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+
+from ledger.owner.again import again_and_again
+from redpacket.books.database import Books
+from redpacket.books.snapshots import operation_snapshots, wallet_snapshots
+from redpacket.ops import metrics
+from redpacket.settings import Settings
+from redpacket.shard.client import ShardClient
+from redpacket.shard.evict import evict_operation, evict_wallet, sweep
+from redpacket.shard.fence import set_full
+
+logger = logging.getLogger(__name__)
+
+_LOOK_AGAIN_S = 0.25
+_KEYS_AT_ONCE = 500
+_SNAPSHOT_MAX = 16
+# What has not been used for so long is cold; each round through all keys that did not bring enough halves it.
+_IDLE_S, _IDLE_MIN_S = 600, 1
+_NEVER_S = 10**9
+_MIB = 2**20
+
+_NAME = re.compile(r"\{rp(\d+)\}\d+:(op|wallet):(.+)")
+_SHARD = re.compile(r"\{rp(\d+)\}\d+:")
+
+
+class Janitor:
+    """Looks through all keys of Redis in small steps, and sees to those of the shards that are open and owned here.
+
+    `epochs` tells these, each with its epoch.
+    """
+
+    def __init__(
+        self, settings: Settings, client: ShardClient, books: Books, epochs: Callable[[], dict[int, int]]
+    ) -> None:
+        self._evict_bytes = settings.memory_evict_mib * _MIB
+        self._refuse_bytes = settings.memory_refuse_mib * _MIB
+        self._client = client
+        self._books = books
+        self._epochs = epochs
+        self._cursor = 0
+        self._idle_s = _IDLE_S
+        # What each shard was told of memory.
+        self._full: dict[int, bool] = {}
+        # When these are others, a round looks for what older epochs have left.
+        self._epochs_seen: dict[int, int] = {}
+        self._epochs_passed = False
+
+    async def keep(self) -> None:
+        """Until cancelled."""
+
+        def failed(error: Exception) -> None:
+            logger.warning("memory cannot be looked after: %r", error)
+
+        await again_and_again(self._look, _LOOK_AGAIN_S, failed)
+
+    async def _look(self) -> None:
+        used = await self._client.used_memory_bytes()
+        metrics.REDIS_BYTES.set(used)
+        epochs = self._epochs()
+        if epochs != self._epochs_seen:
+            self._epochs_seen, self._epochs_passed, self._cursor = epochs, True, 0
+            self._full = {}
+        for shard in epochs:
+            if self._full.get(shard) is not (full := used > self._refuse_bytes):
+                await set_full(self._client, shard, full)
+                self._full[shard] = full
+        if used <= self._evict_bytes:
+            self._idle_s = _IDLE_S
+        if used > self._evict_bytes or self._epochs_passed:
+            await self._step(epochs.keys(), self._idle_s if used > self._evict_bytes else _NEVER_S)
+
+    async def _step(self, shards: Collection[int], idle_s: int) -> None:
+        cursor, names = await self._client.scan(self._cursor, _KEYS_AT_ONCE)
+        for shard, of_shard in _by_shard(names).items():
+            if shard in shards:
+                swept = await sweep(self._client, shard, idle_s, of_shard)
+                metrics.UNLINKED.inc(swept.unlinked)
+                await self._evict(shard, swept.cold)
+        self._cursor = cursor
+        if cursor == 0:
+            self._epochs_passed = False
+            self._idle_s = max(_IDLE_MIN_S, self._idle_s // 2)
+
+    async def _evict(self, shard: int, cold: Sequence[str]) -> None:
+        named = [found.groups() for name in cold if (found := _NAME.fullmatch(name))]
+        for identities in _chunks(name for _, kind, name in named if kind == "op"):
+            operations = await operation_snapshots(self._books, shard, identities)
+            for identity, known in operations.operations.items():
+                if await evict_operation(self._client, shard, operations.next_offset, identity, known):
+                    metrics.EVICTIONS.labels("packet" if known.state else "operation").inc()
+        if owners := [name for _, kind, name in named if kind == "wallet"]:
+            wallets = await wallet_snapshots(self._books, shard, owners)
+            for owner, moved in wallets.wallets.items():
+                if await evict_wallet(self._client, shard, wallets.next_offset, owner, *moved):
+                    metrics.EVICTIONS.labels("wallet").inc()
+
+
+def _by_shard(names: Iterable[str]) -> dict[int, list[str]]:
+    by_shard: defaultdict[int, list[str]] = defaultdict(list)
+    for name in names:
+        if found := _SHARD.match(name):
+            by_shard[int(found[1])].append(name)
+    return by_shard
+
+
+def _chunks(identities: Iterable[str]) -> Iterator[list[str]]:
+    listed = list(identities)
+    for start in range(0, len(listed), _SNAPSHOT_MAX):
+        yield listed[start : start + _SNAPSHOT_MAX]

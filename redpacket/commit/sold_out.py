@@ -1,0 +1,55 @@
+"""A worker's memory of packets that are sold out: most of a crowd comes too late, and costs Redis nothing."""
+
+from collections import OrderedDict
+
+from redpacket.commit.rounds import Rounds
+from redpacket.ids import OperationId
+from redpacket.shard.client import MemoryFullError, ShardClient, ShardClosedError, ShardUnreachableError
+from redpacket.shard.read import Absent, read_winners
+
+# Winners of all packets that are remembered, some 100 bytes each; the packets asked for last are kept.
+_WINNERS_KEPT = 500_000
+
+
+class SoldOut:
+    """Remembers a packet only when every share is in a confirmed claim, which nothing undoes, with all who have one.
+
+    Close it with `aclose`.
+    """
+
+    def __init__(self, client: ShardClient) -> None:
+        self._client = client
+        self._winners: OrderedDict[OperationId, frozenset[str]] = OrderedDict()
+        self._kept = 0
+        self._readings: Rounds[OperationId, None] = Rounds(self._read)
+
+    async def aclose(self) -> None:
+        await self._readings.aclose()
+
+    def is_too_late(self, packet: OperationId, owner: str) -> bool:
+        """True where it is known that no share is left and that `owner` has none."""
+        winners = self._winners.get(packet)
+        if winners is None or owner in winners:
+            return False
+        self._winners.move_to_end(packet)
+        return True
+
+    async def remember(self, packet: OperationId) -> None:
+        """Called where somebody was told that the packet is sold out."""
+        if packet not in self._winners:
+            await self._readings.join(packet)
+
+    async def _read(self, packet: OperationId) -> None:
+        if packet in self._winners:
+            return
+        try:
+            winners = await read_winners(self._client, packet.shard, packet.identity, str(packet))
+        except (ShardClosedError, ShardUnreachableError, MemoryFullError):
+            return  # the next one who is too late is the next chance
+        if isinstance(winners, Absent) or not winners:
+            return
+        self._winners[packet] = frozenset(winners)
+        self._kept += len(winners)
+        while self._kept > _WINNERS_KEPT and len(self._winners) > 1:
+            _, dropped = self._winners.popitem(last=False)
+            self._kept -= len(dropped)
