@@ -47,6 +47,10 @@ def _check_packets(told: Told, packets: dict[str, Packet]) -> Iterator[str]:
         request = asked.get(packet.id[-32:])
         if request is None or not _is_as_asked(packet, request):
             yield f"I5 nobody asked for {packet}"
+        if packet.state == "closed" and f"close {packet.owner}  {packet.id}" not in told.operations:
+            yield f"I5 nobody asked to close {packet}"
+        if packet.state == "expired" and packet.over_at_ms < packet.expires_at_ms:
+            yield f"I5 before its time: {packet}"
     for id, requests in told.by_packet("send", "close", "see_packet").items():
         held = packets.get(id)
         for request in requests:

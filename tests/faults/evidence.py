@@ -44,6 +44,8 @@ class Packet(Struct, frozen=True):
     claimed: int
     claimed_shares: int
     refunded: int
+    # When what was left went back; 0 where nothing has.
+    over_at_ms: int
 
 
 class Claim(Struct, frozen=True):
@@ -81,7 +83,8 @@ _POSTINGS = """SELECT kind, operation, amount_minor, debit_account, debit_versio
     credit_account, credit_version, credit_balance_minor FROM posting"""
 _PACKETS = """SELECT id, owner, kind, total_minor, shares, commitment,
     (extract(epoch FROM opened_at) * 1000)::bigint, (extract(epoch FROM expires_at) * 1000)::bigint,
-    state, claimed_minor, claimed_shares, refunded_minor FROM packet"""
+    state, claimed_minor, claimed_shares, refunded_minor,
+    coalesce((extract(epoch FROM over_at) * 1000)::bigint, 0) FROM packet"""
 _CLAIMS = """SELECT packet, owner, share, amount_minor, (extract(epoch FROM claimed_at) * 1000)::bigint
     FROM claim"""
 _DEAD_LETTERS = "SELECT shard || '/' || kafka_offset || '/' || item || ': ' || reason FROM dead_letter"
