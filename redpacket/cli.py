@@ -6,7 +6,7 @@ import shlex
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
 import click
 import msgspec
@@ -82,6 +82,21 @@ def ps(data: Path, as_json: bool) -> None:
 
     state = _or_exit(read_stack, data)
     click.echo(format_json(state) if as_json else format_table(state))
+
+
+@main.command()
+@data_option
+@click.argument("kind", type=click.Choice(["api", "ledger"]))
+def roll(data: Path, kind: Literal["api", "ledger"]) -> None:
+    """Restart the API or the ledger workers of the running stack one by one; clients notice nothing.
+
+    Each gets SIGTERM, lets its clients go or ends its transaction, and is started again by the stack, from the code
+    that is there now and with the settings that the stack was started with. The next one's turn comes when it is ready
+    again. To interrupt this is safe: what has been stopped is started all the same.
+    """
+    from redpacket.stack.roll import roll_workers
+
+    _or_exit(roll_workers, data, kind, click.echo)
 
 
 @main.command()

@@ -53,6 +53,11 @@ def identity_of(id_key: bytes, owner: str, idempotency_key: str) -> str:
     return hmac.digest(id_key, message, "sha256")[:16].hex()
 
 
+def posting_id(shard: int, kafka_offset: int, item: int) -> str:
+    """How a posting is called outside: the place in the log of the item that made it, in 22 hex digits."""
+    return f"{shard:02x}{kafka_offset:016x}{item:04x}"
+
+
 def date_of(id: str) -> date:
     """The day of creation in a canonical id; raises ValueError for anything else."""
     known = parse_id(id)

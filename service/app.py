@@ -1,6 +1,7 @@
 """The HTTP application: routes, their document, and how errors are told."""
 
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import msgspec
 from litestar import Litestar, MediaType, Request, Response, Router, get
@@ -13,13 +14,15 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from service.auth import Authenticator
 from service.call import Call
+from service.claims import App
+from service.operations import KeyDoor
 from service.outcomes import count
 from service.problems import MEDIA_TYPE, Code, ProblemError, problem_of
 
 _CODES = {404: Code.NOT_FOUND, 405: Code.METHOD_NOT_ALLOWED, 413: Code.TOO_LARGE}
 
 
-def build_app(api: Router, authenticator: Authenticator, why_not_ready: Callable[[], str]) -> Litestar:
+def build_app(api: Router, authenticator: Authenticator, why_not_ready: Callable[[], str]) -> App:
     """`why_not_ready` says in a word what is missing, or '' when work may be sent here."""
     routes: list[Router | HTTPRouteHandler] = [api, *_probes(why_not_ready)]
     document = describe(routes)
@@ -28,7 +31,7 @@ def build_app(api: Router, authenticator: Authenticator, why_not_ready: Callable
     async def openapi() -> bytes:
         return document
 
-    return Litestar(
+    app = Litestar(
         [*routes, openapi],
         state=State({"authenticator": authenticator}),
         request_class=Call,
@@ -36,6 +39,7 @@ def build_app(api: Router, authenticator: Authenticator, why_not_ready: Callable
         openapi_config=None,
         logging_config=None,
     )
+    return KeyDoor(cast("App", app))
 
 
 def describe(routes: Sequence[Router | HTTPRouteHandler]) -> bytes:

@@ -6,6 +6,7 @@ A route lists the checks it needs as guards: token, operator, size, key. The bod
 import json
 import re
 from typing import Any, TypeVar
+from urllib.parse import unquote
 
 import msgspec
 from litestar import Request
@@ -91,6 +92,14 @@ def check_key(connection: Connection, _: BaseRouteHandler) -> None:
         raise ProblemError(
             Code.INVALID_REQUEST, "Idempotency-Key must be one header of 1-255 visible ASCII characters."
         )
+
+
+def key_of(segment: str) -> str:
+    """The key that a segment of a path spells, as KeyDoor leaves it. Raises ProblemError `invalid_request`."""
+    key = unquote(segment)
+    if not _KEY.fullmatch(key.encode()):
+        raise ProblemError(Code.INVALID_REQUEST, "idempotency_key has 1-255 visible ASCII characters.")
+    return key
 
 
 def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> None:

@@ -52,9 +52,10 @@ class Packets:
                 return await self._see_by(deadline_s, id)
             case reserve.Refused() as refused:
                 raise refusal(refused)
-            case _:
+            case reserve.Pending(id=id):
                 count("packet", "pending")
-                return 202, Pending()
+                return 202, Pending(id=id)
+        raise AssertionError(f"{answered.result} is no outcome of an operation")
 
     async def close_packet(self, owner: str, id: str) -> tuple[int, Packet | Pending]:
         """200 with the packet once what is left of it has gone back, also where it was sold out or over before; 202

@@ -18,8 +18,6 @@ HEADERS_MAX_BYTES = 16_384
 _HEADER_BYTES = 32
 # From a request's first byte (or the connection) to its last, and for a client to go on reading.
 CLIENT_TIMEOUT_S = 10.0
-# A connection that is there when the worker stops, and has not asked for anything yet, may still do so.
-_FIRST_REQUEST_S = 0.5
 
 
 class LimitedProtocol(HttpToolsProtocol):
@@ -87,12 +85,6 @@ class LimitedProtocol(HttpToolsProtocol):
             self._refuse(ProblemError(Code.HEADERS_TOO_LARGE, f"They may have {HEADERS_MAX_BYTES} bytes."))
         else:
             self._refuse(ProblemError(Code.INVALID_REQUEST, "This is not HTTP/1.1."))
-
-    def shutdown(self) -> None:
-        if self.cycle is None:
-            self.loop.call_later(_FIRST_REQUEST_S, super().shutdown)
-        else:
-            super().shutdown()
 
     def _refuse_late(self) -> None:
         self._reading = None

@@ -1,4 +1,4 @@
-"""A packet as Redis holds it, loaded from the ledger where it is absent, and seen only when its send is confirmed."""
+"""A packet, or any operation, as Redis holds it, loaded from the ledger where it is absent."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -7,12 +7,25 @@ from typing import TypeVar
 from redpacket.commit import load
 from redpacket.ids import OperationId, parse_id
 from redpacket.shard.client import ShardClient
-from redpacket.shard.read import Absent, ClaimAnswer, ClaimPage, HeldPacket, read_claim, read_claims, read_packet
+from redpacket.shard.read import (
+    Absent,
+    ClaimAnswer,
+    ClaimPage,
+    HeldOperation,
+    HeldPacket,
+    read_claim,
+    read_claims,
+    read_operation,
+    read_packet,
+)
 from service.problems import Code, ProblemError
 
 T = TypeVar("T")
 
 _LOOK_AGAIN_S = 0.05
+# At once, of the connections to Redis, which are twice as many: a burst of reads, as when what has waited for a worker
+# comes at once, must neither fail because all are taken nor take them from claims.
+_READS_MAX = 32
 
 
 class PacketReader:
@@ -24,26 +37,34 @@ class PacketReader:
     def __init__(self, client: ShardClient, loader: load.Loader) -> None:
         self._client = client
         self._loader = loader
+        self._turns = asyncio.Semaphore(_READS_MAX)
+
+    async def operation(self, shard: int, identity: str) -> HeldOperation:
+        return await self._present(shard, identity, lambda: read_operation(self._client, shard, identity), "request")
 
     async def packet(self, id: OperationId) -> HeldPacket:
-        return await self._present(id, lambda: read_packet(self._client, id.shard, id.identity, str(id)))
+        return await self._of(id, lambda: read_packet(self._client, id.shard, id.identity, str(id)))
 
     async def claims(self, id: OperationId, after: int, limit: int) -> ClaimPage:
-        return await self._present(id, lambda: read_claims(self._client, id.shard, id.identity, str(id), after, limit))
+        return await self._of(id, lambda: read_claims(self._client, id.shard, id.identity, str(id), after, limit))
 
     async def claim(self, id: OperationId, owner: str) -> ClaimAnswer:
-        return await self._present(id, lambda: read_claim(self._client, id.shard, id.identity, str(id), owner))
+        return await self._of(id, lambda: read_claim(self._client, id.shard, id.identity, str(id), owner))
 
-    async def _present(self, id: OperationId, read: Callable[[], Awaitable[T | Absent]]) -> T:
+    async def _of(self, id: OperationId, read: Callable[[], Awaitable[T | Absent]]) -> T:
+        return await self._present(id.shard, id.identity, read, "packet")
+
+    async def _present(self, shard: int, identity: str, read: Callable[[], Awaitable[T | Absent]], what: str) -> T:
         while True:
-            found = await read()
+            async with self._turns:
+                found = await read()
             if not isinstance(found, Absent):
                 return found
             if found is Absent.OTHER:
-                raise not_found()
-            loaded = await self._loader.load_operation(id.shard, id.identity)
+                raise not_found(what)
+            loaded = await self._loader.load_operation(shard, identity)
             if isinstance(loaded, load.Absent):
-                raise not_found()
+                raise not_found(what)
             if loaded is load.Loaded.BEHIND:
                 await asyncio.sleep(_LOOK_AGAIN_S)
 
@@ -56,5 +77,5 @@ def packet_id(text: str, shards: int) -> OperationId:
     return id
 
 
-def not_found() -> ProblemError:
-    return ProblemError(Code.NOT_FOUND, "There is no such packet.")
+def not_found(what: str = "packet") -> ProblemError:
+    return ProblemError(Code.NOT_FOUND, f"There is no such {what}.")

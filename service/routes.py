@@ -9,11 +9,13 @@ from litestar.openapi import ResponseSpec
 from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter
 from msgspec import Struct
 
-from service.call import Call, check_key, check_operator, check_size, check_token
+from service.call import Call, check_key, check_operator, check_size, check_token, key_of
 from service.claim_lists import ClaimLists
 from service.claims import Claims
+from service.operations import Operations
 from service.packets import Packets
 from service.problems import MEDIA_TYPE, Code, Problem
+from service.statements import Statements
 from service.topups import TopUps
 from service.wallets import Wallets
 from service.words import (
@@ -21,17 +23,22 @@ from service.words import (
     ClaimList,
     ClaimRequest,
     CloseRequest,
+    Operation,
     Packet,
     PacketRequest,
     Pending,
+    Statement,
     TopUp,
     TopUpRequest,
     Wallet,
 )
 
 Key = Annotated[str, HeaderParameter(name="Idempotency-Key", min_length=1, max_length=255)]
-# A sequence number; to clients it is opaque.
+# A sequence number, and an account's version; to clients they are opaque.
 After = Annotated[str, QueryParameter(pattern=r"^[0-9]{1,9}(?![\s\S])", description="`next` of the page before.")]
+AfterVersion = Annotated[
+    str, QueryParameter(name="after", pattern=r"^[0-9]{1,18}(?![\s\S])", description="`next` of the page before.")
+]
 Limit = Annotated[int, QueryParameter(ge=1, le=200)]
 
 _ANY = (Code.UNAUTHENTICATED, Code.OVERLOADED, Code.UNAVAILABLE)
@@ -59,21 +66,30 @@ def _respond(answered: tuple[int, Any]) -> Response[Any]:
     return Response(content, status_code=status)
 
 
-def api_routes(claims: Claims, claim_lists: ClaimLists, packets: Packets, topups: TopUps, wallets: Wallets) -> Router:
+def api_routes(
+    claims: Claims,
+    claim_lists: ClaimLists,
+    packets: Packets,
+    topups: TopUps,
+    wallets: Wallets,
+    statements: Statements,
+    operations: Operations,
+) -> Router:
     """All that needs a token. A new operation is one more of these functions, with its module beside packets.py."""
     return Router(
         "/v1",
         guards=[check_token],
         security=[{"token": []}],
         route_handlers=[
-            *_wallet_routes(topups, wallets),
+            *_wallet_routes(topups, wallets, statements),
             *_packet_routes(packets),
             *_claim_routes(claims, claim_lists),
+            _operation_route(operations),
         ],
     )
 
 
-def _wallet_routes(topups: TopUps, wallets: Wallets) -> list[HTTPRouteHandler]:
+def _wallet_routes(topups: TopUps, wallets: Wallets, statements: Statements) -> list[HTTPRouteHandler]:
     @post(
         "/topups",
         guards=[check_operator, check_size, check_key],
@@ -90,7 +106,12 @@ def _wallet_routes(topups: TopUps, wallets: Wallets) -> list[HTTPRouteHandler]:
         """The caller's wallet."""
         return await wallets.see_wallet(request.user.owner)
 
-    return [top_up, see_wallet]
+    @get("/wallet/entries", responses=_answers((*_ANY, Code.INVALID_REQUEST)))
+    async def list_entries(request: Call, after: AfterVersion = "0", limit: Limit = 50) -> Statement:
+        """What moved the caller's wallet, oldest first."""
+        return await statements.list_entries(request.user.owner, int(after), limit)
+
+    return [top_up, see_wallet, list_entries]
 
 
 def _packet_routes(packets: Packets) -> list[HTTPRouteHandler]:
@@ -148,3 +169,15 @@ def _claim_routes(claims: Claims, claim_lists: ClaimLists) -> list[HTTPRouteHand
         return _respond(await claim_lists.see_claim(id, request.user.owner))
 
     return [claim_share, list_claims, see_claim]
+
+
+def _operation_route(operations: Operations) -> HTTPRouteHandler:
+    @get(
+        "/operations/{idempotency_key:str}",
+        responses=_answers((*_PACKET, Code.INVALID_REQUEST), status_202=Pending),
+    )
+    async def see_operation(request: Call, idempotency_key: FromPath[str]) -> Response[Operation]:
+        """What became of a request of the caller's; 404 while it has not been seen."""
+        return _respond(await operations.see_operation(request.user.owner, key_of(idempotency_key)))
+
+    return see_operation

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from redpacket.books.database import Books, BooksUnavailableError
+from redpacket.books.database import BooksUnavailableError
 from redpacket.commit.path import CommitPath
 from redpacket.events import TopUpTerms
 from redpacket.ids import identity_of, shard_of
@@ -11,17 +11,18 @@ from redpacket.shard import reserve
 from service.outcomes import count, refusal
 from service.packets import check_currency
 from service.problems import Code, ProblemError
+from service.settled import SettledOperations
 from service.words import Pending, TopUp, TopUpRequest
 
 _LOOK_AGAIN_S = 0.02
 
 
 class TopUps:
-    def __init__(self, settings: Settings, id_key: bytes, path: CommitPath, books: Books) -> None:
+    def __init__(self, settings: Settings, id_key: bytes, path: CommitPath, ledger: SettledOperations) -> None:
         self._settings = settings
         self._id_key = id_key
         self._path = path
-        self._books = books
+        self._ledger = ledger
 
     async def top_up(self, operator: str, key: str, asked: TopUpRequest) -> tuple[int, TopUp | Pending]:
         """201 once it is in the ledger, 200 where it was made before, 202 where that is not so in the request's time.
@@ -44,15 +45,16 @@ class TopUps:
                 return 201 if answered.fresh else 200, TopUp(id, asked.owner, asked.amount, terms.currency)
             case reserve.Refused() as refused:
                 raise refusal(refused)
-            case _:
+            case reserve.Pending(id=id):
                 count("topup", "pending")
-                return 202, Pending()
+                return 202, Pending(id=id)
+        raise AssertionError(f"{answered.result} is no outcome of an operation")
 
     async def _settled(self, identity: str, deadline_s: float) -> bool:
         """True once the ledger has it, False where that is not known by the deadline."""
         try:
             async with asyncio.timeout_at(deadline_s):
-                while not (await self._books.rows("operation_is_settled", bytes.fromhex(identity)))[0][0]:
+                while not await self._ledger.has(identity):
                     await asyncio.sleep(_LOOK_AGAIN_S)
         except (TimeoutError, BooksUnavailableError):
             return False

@@ -117,6 +117,35 @@ class Wallet(Struct, frozen=True):
     as_of: Time
 
 
+class Entry(Struct, frozen=True):
+    """One movement of a wallet: `amount` is negative where money went out. `operation` is what it belongs to."""
+
+    id: str
+    kind: Literal["topup", "packet", "claim", "refund"]
+    amount: int
+    balance_after: int
+    operation: str
+    at: Time
+
+
+class Statement(Struct, frozen=True):
+    """The ledger's view at `as_of`: each `balance_after` is the one before it plus the amount. `next` is what to pass
+    as `after` for the next page, null at the end."""
+
+    currency: str
+    entries: list[Entry]
+    next: str | None
+    as_of: Time
+
+
+class Operation(Struct, frozen=True):
+    """What became of a request: `state` is that of the packet, or `captured` once a top-up is in the ledger."""
+
+    kind: Literal["packet", "topup"]
+    id: str
+    state: PacketState | Literal["captured"]
+
+
 def time_of(at_ms: int) -> str:
     """RFC 3339 UTC with milliseconds, of milliseconds since 1970-01-01 UTC."""
     return f"{_second(at_ms // 1000)}.{at_ms % 1000:03d}Z"

@@ -7,12 +7,12 @@ import os
 import socket
 from contextlib import AsyncExitStack
 from functools import partial
-from typing import cast
 
 from redpacket.books.database import Books
 from redpacket.books.deployment import check_deployment, read_keys
 from redpacket.commit.parts import start_parts
 from redpacket.log.topic import cluster_id
+from redpacket.ops.drain import finish_s, move_clients_away
 from redpacket.ops.health import HealthApp
 from redpacket.ops.server import listen, serving
 from redpacket.ops.signals import stop_on_signals
@@ -21,12 +21,15 @@ from redpacket.shard.client import ShardUnreachableError
 from service.app import build_app
 from service.auth import Authenticator, read_public_key
 from service.claim_lists import ClaimLists
-from service.claims import App, ClaimDoor, Claims
+from service.claims import ClaimDoor, Claims
+from service.connection import Connection
 from service.door import Door
+from service.operations import Operations
 from service.packets import Packets
-from service.protocol import LimitedProtocol
 from service.reading import PacketReader
 from service.routes import api_routes
+from service.settled import SettledOperations
+from service.statements import Statements
 from service.topups import TopUps
 from service.wallets import Wallets
 
@@ -35,8 +38,6 @@ logger = logging.getLogger(__name__)
 # Each waits for a batch of its shard; what more would bring is a longer wait for all.
 _IN_FLIGHT_MAX = 8_192
 _KEEP_ALIVE_S = 75
-# How long clients are asked to move away before this worker stops accepting.
-_MOVE_AWAY_S = 1.0
 _BACKLOG = 4_096
 # Looking for garbage every 700 allocations costs a sixth of a claim: hundreds of requests are under way at any time,
 # none of them garbage yet.
@@ -62,12 +63,12 @@ async def serve_api(settings: Settings, listening: socket.socket, stop: asyncio.
     async with AsyncExitStack() as resources:
         door = Door(await _wire(settings, resources, stop), stop, _IN_FLIGHT_MAX)
         await resources.enter_async_context(serving(health, listen(settings.ops_port)))
-        await resources.enter_async_context(
+        server = await resources.enter_async_context(
             serving(
                 door,
                 listening,
-                settings.request_timeout_ms / 1000,
-                http=LimitedProtocol,
+                finish_s(settings),
+                http=Connection,
                 proxy_headers=False,
                 timeout_keep_alive=_KEEP_ALIVE_S,
                 backlog=_BACKLOG,
@@ -75,8 +76,7 @@ async def serve_api(settings: Settings, listening: socket.socket, stop: asyncio.
         )
         logger.info("API worker of %d shards", settings.shards)
         await stop.wait()
-        # It still accepts: whoever comes is answered, and told to close.
-        await asyncio.sleep(_MOVE_AWAY_S)
+        await move_clients_away(server.connections, server.stop_accepting)
 
 
 async def _wire(settings: Settings, resources: AsyncExitStack, stop: asyncio.Event) -> ClaimDoor:
@@ -95,16 +95,19 @@ async def _wire(settings: Settings, resources: AsyncExitStack, stop: asyncio.Eve
 
     amounts, path = parts.amounts, parts.path
     reader = PacketReader(parts.client, parts.loader)
+    ledger = SettledOperations(books)
+    resources.push_async_callback(ledger.aclose)
     claims = Claims(settings, path, amounts)
     api = api_routes(
         claims,
         ClaimLists(settings, books, amounts, reader),
         Packets(settings, keys.id_key, path, amounts, reader),
-        TopUps(settings, keys.id_key, path, books),
+        TopUps(settings, keys.id_key, path, ledger),
         Wallets(settings, books),
+        Statements(settings, books),
+        Operations(settings, keys.id_key, ledger, reader),
     )
-    app = build_app(api, authenticator, partial(_why_not_ready, stop))
-    return ClaimDoor(claims, authenticator, cast("App", app))
+    return ClaimDoor(claims, authenticator, build_app(api, authenticator, partial(_why_not_ready, stop)))
 
 
 def _why_not_ready(stop: asyncio.Event) -> str:

@@ -11,7 +11,7 @@ from redpacket.shard.fence import fence_state
 from redpacket.shard.read import read_closing
 
 # Packets ended together: they make one batch, or a few.
-_AT_ONCE = 100
+_AT_ONCE = 200
 
 
 class PacketEnds:
@@ -30,8 +30,12 @@ class PacketEnds:
     async def expire(self, shard: int) -> None:
         """Gives back what is left of packets whose time is over. Raises as CommitPath.close_packet, and
         BooksUnavailableError."""
-        now = utc((await fence_state(self._client, shard)).now_ms)
-        due = await self._books.rows("due_packets", shard, now, _AT_ONCE)
-        ids = [parse_id(row["id"]) for row in due]
-        answers = await asyncio.gather(*(self._path.close_packet(id, "expired") for id in ids if id))
-        metrics.EXPIRED.inc(sum(answer.fresh for answer in answers))
+        ended = _AT_ONCE
+        # On until there are no more, or only such as have ended and are not settled yet.
+        while ended:
+            now = utc((await fence_state(self._client, shard)).now_ms)
+            due = await self._books.rows("due_packets", shard, now, _AT_ONCE)
+            ids = [parse_id(row["id"]) for row in due]
+            answers = await asyncio.gather(*(self._path.close_packet(id, "expired") for id in ids if id))
+            ended = sum(answer.fresh for answer in answers)
+            metrics.EXPIRED.inc(ended)

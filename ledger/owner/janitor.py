@@ -1,6 +1,7 @@
 """Keeps Redis's memory: what the ledger has and nobody uses is evicted above a watermark, what older epochs left is
 unlinked, and above a higher watermark no new packets are taken."""
 
+import asyncio
 import logging
 import re
 from collections import defaultdict
@@ -17,6 +18,8 @@ from redpacket.shard.fence import set_full
 
 logger = logging.getLogger(__name__)
 
+# So long at a time, and then a pause: sends whose proof an eviction has made too old need one to get through.
+_WORK_S = 0.1
 _LOOK_AGAIN_S = 0.25
 _KEYS_AT_ONCE = 500
 _SNAPSHOT_MAX = 16
@@ -73,7 +76,17 @@ class Janitor:
         if used <= self._evict_bytes:
             self._idle_s = _IDLE_S
         if used > self._evict_bytes or self._epochs_passed:
-            await self._step(epochs.keys(), self._idle_s if used > self._evict_bytes else _NEVER_S)
+            await self._go_on(epochs.keys(), self._idle_s if used > self._evict_bytes else _NEVER_S)
+
+    async def _go_on(self, shards: Collection[int], idle_s: int) -> None:
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + _WORK_S
+        while loop.time() < until_s:
+            await self._step(shards, idle_s)
+            if self._cursor == 0:
+                self._epochs_passed = False
+                self._idle_s = max(_IDLE_MIN_S, self._idle_s // 2)
+                return
 
     async def _step(self, shards: Collection[int], idle_s: int) -> None:
         cursor, names = await self._client.scan(self._cursor, _KEYS_AT_ONCE)
@@ -83,9 +96,6 @@ class Janitor:
                 metrics.UNLINKED.inc(swept.unlinked)
                 await self._evict(shard, swept.cold)
         self._cursor = cursor
-        if cursor == 0:
-            self._epochs_passed = False
-            self._idle_s = max(_IDLE_MIN_S, self._idle_s // 2)
 
     async def _evict(self, shard: int, cold: Sequence[str]) -> None:
         named = [found.groups() for name in cold if (found := _NAME.fullmatch(name))]

@@ -51,8 +51,30 @@ SELECT coalesce(sum(credits_minor - debits_minor) FILTER (WHERE kind = 'wallet')
     now() AS as_of
 FROM account WHERE owner = $2 AND shard = $1 AND kind IN ('wallet', 'escrow')
 
--- name: operation_is_settled
-SELECT EXISTS (SELECT FROM operation WHERE identity = $1)
+-- name: wallet_entries
+-- What moved a wallet, in the order of its versions: at most $4 postings above version $3, and when this was so. A row
+-- without a version stands for none. Each day's indexes give that order, so no more is read than is given.
+WITH wallet AS (SELECT id FROM account WHERE owner = $2 AND kind = 'wallet' AND shard = $1)
+SELECT moment.as_of, entry.*
+FROM (SELECT now() AS as_of) moment LEFT JOIN (
+    (
+        SELECT debit_version AS version, debit_balance_minor AS balance_minor, -amount_minor AS amount_minor,
+            shard, kafka_offset, item, kind, operation, at
+        FROM posting WHERE debit_account = (SELECT id FROM wallet) AND debit_version > $3
+        ORDER BY debit_version LIMIT $4
+    )
+    UNION ALL
+    (
+        SELECT credit_version, credit_balance_minor, amount_minor, shard, kafka_offset, item, kind, operation, at
+        FROM posting WHERE credit_account = (SELECT id FROM wallet) AND credit_version > $3
+        ORDER BY credit_version LIMIT $4
+    )
+) entry ON true
+ORDER BY version LIMIT $4
+
+-- name: settled_operations
+-- Which of these identities are in the ledger, of any shard.
+SELECT identity FROM operation WHERE identity = ANY($1)
 
 -- name: settled_shares
 -- Which of these shares of a packet are in the ledger.

@@ -71,7 +71,11 @@ class _Acknowledged:
 
     def resolve(self, confirmed: bool) -> None:
         for waiter, final in self.finals:
-            waiter.resolve(final if confirmed else Answer(Pending(self.confirm.entry, self.at_ms), self.at_ms))
+            waiter.resolve(final if confirmed else self._pending(final))
+
+    def _pending(self, final: Answer) -> Answer:
+        id = final.result.id if isinstance(final.result, OperationFound) else ""
+        return Answer(Pending(self.confirm.entry, self.at_ms, id), self.at_ms)
 
 
 class Lane:

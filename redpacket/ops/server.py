@@ -2,27 +2,40 @@
 
 import asyncio
 import contextlib
+import math
 import socket
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
+
+from redpacket.ops.drain import Connection
 
 _START_TIMEOUT_S = 10.0
 
 
-class _Server(uvicorn.Server):
+class Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    @property
+    def connections(self) -> set[Connection]:
+        """Those that are there at any time. Only where the `http` of `serving` is a class of such."""
+        return cast("set[Connection]", self.server_state.connections)
+
+    def stop_accepting(self) -> None:
+        """Leaves who comes from now on to the others that listen on the same socket."""
+        for server in self.servers:
+            server.close()
 
 
 @contextlib.asynccontextmanager
 async def serving(
     app: Any, listening: socket.socket, drain_s: float = 5.0, *, http: Any = "httptools", **options: Any
-) -> AsyncIterator[None]:
-    """Serves the ASGI `app` on the socket; at the end, requests under way get `drain_s` to finish. `http`: uvicorn's
-    name of a protocol, or a class of ours."""
+) -> AsyncIterator[Server]:
+    """Serves the ASGI `app` on the socket; at the end, requests under way get `drain_s`, in whole seconds or a little
+    more, to finish. `http`: uvicorn's name of a protocol, or a class of ours."""
     config = uvicorn.Config(
         app,
         http=http,
@@ -31,16 +44,16 @@ async def serving(
         log_config=None,
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=int(drain_s),
+        timeout_graceful_shutdown=math.ceil(drain_s),
         **options,
     )
-    server = _Server(config)
+    server = Server(config)
     task = asyncio.create_task(server.serve([listening]))
     try:
         async with asyncio.timeout(_START_TIMEOUT_S):
             while not server.started and not task.done():
                 await asyncio.sleep(0.01)
-        yield
+        yield server
     finally:
         server.should_exit = True
         await task

@@ -1,10 +1,10 @@
-"""Read: what Redis knows of a packet and its claims, confirmed items only."""
+"""Read: what Redis knows of an operation, or of a packet and its claims, confirmed items only."""
 
 from enum import Enum
 
 from msgspec import Struct, msgpack
 
-from redpacket.events import PacketTerms
+from redpacket.events import PacketTerms, Terms
 from redpacket.operations import Claim
 from redpacket.shard.client import ShardClient
 from redpacket.shard.outbox import Entry, decode_entry
@@ -15,6 +15,14 @@ class Absent(Enum):
 
     MISSING = b"MISSING"
     OTHER = b"OTHER"
+
+
+class HeldOperation(Struct, frozen=True, array_like=True):
+    """`entry` is not 0 while the operation is unconfirmed."""
+
+    id: str
+    entry: int
+    terms: Terms
 
 
 class PacketHead(Struct, frozen=True, array_like=True):
@@ -52,10 +60,16 @@ class ClaimAnswer(Struct, frozen=True, array_like=True):
     claims: tuple[Claim, ...]
 
 
+_decode_operation = msgpack.Decoder(HeldOperation).decode
 _decode_head = msgpack.Decoder(PacketHead).decode
 _decode_page = msgpack.Decoder(ClaimPage).decode
 _decode_claim = msgpack.Decoder(ClaimAnswer).decode
 _decode_names = msgpack.Decoder(tuple[str, ...]).decode
+
+
+async def read_operation(client: ShardClient, shard: int, identity: str) -> HeldOperation | Absent:
+    answer = await client.call("read_operation", shard, identity)
+    return Absent(answer) if answer == b"MISSING" else _decode_operation(answer)
 
 
 async def read_packet(client: ShardClient, shard: int, identity: str, id: str) -> HeldPacket | Absent:

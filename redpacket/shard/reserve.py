@@ -86,10 +86,11 @@ class PacketOver(Struct, frozen=True, array_like=True, tag="over"):
 
 
 class Pending(Struct, frozen=True, array_like=True, tag="pending"):
-    """Recorded in `entry`, which is still in the outbox since `at_ms`."""
+    """Recorded in `entry`, which is still in the outbox since `at_ms`. `id` is an operation's; '' of a claim."""
 
     entry: int
     at_ms: int
+    id: str = ""
 
 
 class Missing(Struct, frozen=True, array_like=True, tag="missing"):

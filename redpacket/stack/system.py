@@ -17,11 +17,10 @@ from redpacket.stack.ports import free_ports
 from redpacket.stack.program import Program, run_once
 from redpacket.stack.server import Say
 from redpacket.stack.state import StackState, child_states, write_stack
-from redpacket.stack.workers import Workers, stack_settings, worker_environ
+from redpacket.stack.workers import WORKER_TIMEOUT_S, Workers, stack_settings, worker_environ
 
 BACKLOG = 4_096  # connections that wait while workers are being replaced
 MIGRATE_TIMEOUT_S = 60.0
-WORKER_TIMEOUT_S = 60.0
 
 
 @dataclass

@@ -25,7 +25,7 @@ async def run_up(
     command: Sequence[str] = COMMAND,
     redis_binary: str | None = None,
 ) -> int:
-    """Run the stack on `data` until SIGTERM, SIGINT or SIGHUP, then stop it (15 s at most). Returns the exit status.
+    """Run the stack on `data` until SIGTERM, SIGINT or SIGHUP, then stop it, in bounded time. Returns the exit status.
 
     `say` is given a line for each step, in the end one that begins `ready http://`; then `on_ready` is called. What
     keeps the stack from running is said in a sentence, with status 1. `command` runs `migrate`, `ledger` and `api`.
@@ -41,7 +41,7 @@ async def run_up(
             running.cancel()
             say("stopping")
         else:  # another cancel would cut the orderly stop short
-            say("already stopping, 15 s at most")
+            say("already stopping: what is under way is finished first")
 
     loop = asyncio.get_running_loop()
     for number in SIGNALS:

@@ -10,14 +10,15 @@ from socket import socket
 import httpx
 import msgspec
 
+from redpacket.ops import drain
 from redpacket.settings import PREFIX, Settings, read_settings, settings_environ
 from redpacket.stack.ports import free_ports
 from redpacket.stack.program import NotAnsweringError, Program
 from redpacket.stack.server import plain_environ
 
-# Requests under way may take 3 s (request_timeout_ms) and keep-alive clients get a second to be told.
-API_STOP_S = 5.0
 LEDGER_STOP_S = 3.0
+# To be ready, from its start.
+WORKER_TIMEOUT_S = 60.0
 CALL_TIMEOUT_S = 2.0
 # What runs `migrate`, `ledger` and `api --fd N`.
 COMMAND = (sys.executable, "-m", "redpacket.cli")
@@ -55,18 +56,21 @@ class Workers:
         serve = [*self.command, "api", "--fd", str(listener.fileno())]
         settle = [*self.command, "ledger"]
         return [
-            *(_program(name, settle, settings, ports[name], LEDGER_STOP_S) for name in self.ledger_names),
-            *(_program(name, serve, settings, ports[name], API_STOP_S, [listener.fileno()]) for name in self.api_names),
+            *(_program(name, settle, settings, ports[name]) for name in self.ledger_names),
+            *(_program(name, serve, settings, ports[name], [listener.fileno()]) for name in self.api_names),
         ]
+
+
+def stop_s(name: str, settings: Settings) -> float:
+    """How long after SIGTERM the worker of this name may still be there."""
+    return drain.stop_s(settings) if name.startswith("api-") else LEDGER_STOP_S
 
 
 def worker_environ(settings: Settings) -> dict[str, str]:
     return plain_environ() | settings_environ(settings)
 
 
-def _program(
-    name: str, argv: Sequence[str], settings: Settings, port: int, stop_s: float, pass_fds: Sequence[int] = ()
-) -> Program:
+def _program(name: str, argv: Sequence[str], settings: Settings, port: int, pass_fds: Sequence[int] = ()) -> Program:
     return Program(
         name=name,
         argv=argv,
@@ -74,7 +78,7 @@ def _program(
         answers=partial(_answers, port),
         port=port,
         pass_fds=pass_fds,
-        stop_s=stop_s,
+        stop_s=stop_s(name, settings),
     )
 
 

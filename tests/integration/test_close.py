@@ -60,19 +60,26 @@ async def test_what_is_left_of_a_closed_packet_goes_back_once_and_nobody_claims_
 
 
 async def test_a_close_waits_for_what_is_unconfirmed_and_stops_new_claims_meanwhile(deployment: Deployment) -> None:
-    async with deployment.ledger(), deployment.worker(request_timeout_ms=300) as worker:
-        packet = await deployment.sent(worker, "alice", 1_000, 5)
+    async with deployment.worker() as worker:
+        async with deployment.ledger():
+            packet = await deployment.sent(worker, "alice", 1_000, 5)
+        # With no owner there is no relay that would be first.
         await deployment.reserve_only(worker, packet, "bob")
-        assert isinstance((await worker.path.close_packet(packet, "closed")).result, Pending)
+        item = CloseItem(packet.identity, str(packet), 0, "closed")
+        reply, entry = await reserve(worker.client, packet.shard, LIMITS, [], [item])
+        assert isinstance(reply.results[0], Pending)
+        assert entry is None
         assert (await worker.path.claim_share(packet, "carol")).result == Refused("closing")
         held = await PacketReader(worker.client, worker.loader).packet(packet)
         assert held.head.state == "closing"
+        assert await read_closing(worker.client, packet.shard, 10) == (str(packet),)
         # Nobody asks again: the shard's owner publishes the claim and then ends the packet.
-        state, claimed_minor, refunded_minor = await _ended(deployment, packet)
-        assert (state, claimed_minor + refunded_minor) == ("closed", 1_000)
-        bob = claimed(await worker.path.claim_share(packet, "bob"))
-        assert await deployment.amount_of(worker, packet, bob) == claimed_minor
-        assert await read_closing(worker.client, packet.shard, 10) == ()
+        async with deployment.ledger():
+            state, claimed_minor, refunded_minor = await _ended(deployment, packet)
+            assert (state, claimed_minor + refunded_minor) == ("closed", 1_000)
+            bob = claimed(await worker.path.claim_share(packet, "bob"))
+            assert await deployment.amount_of(worker, packet, bob) == claimed_minor
+            assert await read_closing(worker.client, packet.shard, 10) == ()
 
 
 async def test_a_refund_that_dies_with_its_redis_is_made_again_and_only_once(deployment: Deployment) -> None:

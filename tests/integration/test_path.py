@@ -361,6 +361,17 @@ async def test_what_was_acknowledged_is_read_the_same_after_redis_lost_everythin
             await reader.packet(OperationId(packet.shard, packet.day, "0" * 32))
 
 
+async def test_a_burst_of_reads_waits_for_its_turn(deployment: Deployment) -> None:
+    async with deployment.ledger(), deployment.worker() as worker:
+        packet = await deployment.sent(worker, "alice", 1_000, 5)
+    # As after a restart, when all that has waited comes at once.
+    async with deployment.worker() as worker:
+        reader = PacketReader(worker.client, worker.loader)
+        reads = asyncio.gather(*(reader.packet(packet) for _ in range(1_000)))
+        claimed(await worker.path.claim_share(packet, "bob"))
+        assert len(await reads) == 1_000
+
+
 async def test_a_reading_of_the_ledger_rides_on_the_reserve_that_might_say_short(deployment: Deployment) -> None:
     async with deployment.ledger(), deployment.worker() as worker:
         found(await deployment.top_up(worker, "alice", 100))

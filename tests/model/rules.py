@@ -64,7 +64,7 @@ class Rule(Enum):
         "An item whose entry is still in the outbox is no 200",
         "it may die with this Redis",
         "claims: Claims._decide_claim",
-        "decide_claim, decide_operation in reserve.lua",
+        "decide_claim in claim.lua, decide_operation in operation.lua",
     )
     WHOLE_ENTRY = (
         "A repeat publishes the whole entry, not only its own item",
@@ -76,19 +76,19 @@ class Rule(Enum):
         "Repeats are looked at before any state",
         "a winner would be told sold out",
         "claims: Claims._decide_claim",
-        "decide_claim in reserve.lua",
+        "decide_claim in claim.lua",
     )
     SEND_CONFIRMED_FIRST = (
         "Nothing is decided about a packet while its own send is unconfirmed",
         "a claim would reach the ledger whose packet never does",
         "claims: Claims._decide_claim",
-        "decide_claim in reserve.lua",
+        "decide_claim in claim.lua",
     )
     BUSY = (
         "No 409 and no 402 because of something unconfirmed",
         "it may die, and the share or the money is there again",
         "claims: Claims._decide_claim; sends: Sends._decide_send",
-        "first_unconfirmed in reserve.lua",
+        "first_unconfirmed in batch.lua",
     )
     MEMORY_WHEN_CONFIRMED = (
         "A worker remembers `sold out` only when every share is confirmed",
@@ -125,7 +125,7 @@ class Rule(Enum):
         "A key is new only by a snapshot at or above the floor that does not know it, looked at by reserve itself",
         "absent in Redis may mean evicted or lost, and the same key would send twice",
         "sends: Sends._decide_send",
-        "decide_operation (unproven) in reserve.lua",
+        "decide_operation (unproven) in operation.lua",
     )
     NOT_FOUND_PROVED = (
         "404 needs a snapshot at or above a floor that was read after the packet was found absent",
@@ -143,7 +143,7 @@ class Rule(Enum):
         "That reading is carried into the reserve that says 402",
         "between a refresh and the reserve the wallet may be evicted or lost, and loaded from an older reading",
         "sends: Sends._reserve_short",
-        "CommitPath._is_final, decide_operation (credited) in reserve.lua",
+        "CommitPath._is_final, decide_operation (credited) in operation.lua",
     )
     RESERVED_IS_REDISES = (
         "A refresh never touches `reserved`",
@@ -236,13 +236,13 @@ class Rule(Enum):
         "A refund is reserved only when nothing of the packet is unconfirmed",
         "the claim may die, and claimed + refunded is no longer the total",
         "closing: Closing._refund",
-        "decide_close in reserve.lua, _close_packet in settle/decide.py",
+        "decide_close in close.lua, _close_packet in settle/decide.py",
     )
     CLOSED_STAYS_CLOSED = (
         "A packet that is closing, closed or expired takes no new claim, also after a load",
         "a share that was refunded would be given out",
         "claims: Claims._decide_claim, Claims._install",
-        "decide_claim, decide_close in reserve.lua; packet_tail in shard/load.py",
+        "decide_claim in claim.lua, decide_close in close.lua; packet_tail in shard/load.py",
     )
 
     def __init__(self, what: str, why: str, step: str, code: str) -> None:

@@ -15,13 +15,13 @@ from redpacket.books.database import Books, BooksUnavailableError
 from redpacket.commit.amounts import Amounts
 from redpacket.commit.lane import Answer
 from redpacket.commit.path import CommitPath
-from redpacket.events import PacketTerms
+from redpacket.events import PacketTerms, TopUpTerms
 from redpacket.log.producer import LogUnavailableError
 from redpacket.operations import Claim
 from redpacket.settings import Settings
 from redpacket.shard.client import MemoryFullError, ShardClosedError, ShardUnreachableError
 from redpacket.shard.outbox import Entry, ReservedClaim
-from redpacket.shard.read import ClaimAnswer, ClaimPage, HeldPacket, PacketHead
+from redpacket.shard.read import ClaimAnswer, ClaimPage, HeldOperation, HeldPacket, PacketHead
 from redpacket.shard.reserve import ClaimFound, OperationFound, Pending, Refused
 from redpacket.split import SplitParameters, split_amounts
 from service.app import build_app
@@ -29,9 +29,12 @@ from service.auth import Authenticator
 from service.claim_lists import ClaimLists
 from service.claims import ClaimDoor, Claims
 from service.door import Door
+from service.operations import Operations
 from service.packets import Packets
 from service.reading import PacketReader, not_found
 from service.routes import api_routes
+from service.settled import SettledOperations
+from service.statements import Statements
 from service.topups import TopUps
 from service.wallets import Wallets
 
@@ -53,6 +56,7 @@ class Parts:
         self.held: HeldPacket | Exception = not_found()
         self.listed: list[Claim] = []
         self.own = ClaimAnswer(0, ())
+        self.asked_for = HeldOperation(ID, 0, TopUpTerms("alice", "bob", "CNY", 500))
         self.asked: list[Any] = []
 
     async def claim_share(self, *asked: Any) -> Answer:
@@ -67,7 +71,11 @@ class Parts:
         settled = _said(self.settled)
         if query == "settled_shares":
             return [{"share": share} for share in args[2]] if settled else []
-        return [(settled,)]
+        assert query == "settled_operations"
+        return [{"identity": identity} for identity in args[0]] if settled else []
+
+    async def operation(self, _shard: int, _identity: str) -> HeldOperation:
+        return self.asked_for
 
     async def packet(self, _: Any) -> HeldPacket:
         return _said(self.held)
@@ -96,15 +104,17 @@ async def api(parts: Parts) -> AsyncIterator[httpx.AsyncClient]:
     amounts = Amounts(b"k" * 32)
     path, books, reader = cast("CommitPath", parts), cast("Books", parts), cast("PacketReader", parts)
     authenticator = Authenticator(SETTINGS, KEY.public_key())
-    claims = Claims(SETTINGS, path, amounts)
+    claims, ledger = Claims(SETTINGS, path, amounts), SettledOperations(books)
     routes = api_routes(
         claims,
         ClaimLists(SETTINGS, books, amounts, reader),
         Packets(SETTINGS, b"i" * 32, path, amounts, reader),
-        TopUps(SETTINGS, b"i" * 32, path, books),
+        TopUps(SETTINGS, b"i" * 32, path, ledger),
         Wallets(SETTINGS, books),
+        Statements(SETTINGS, books),
+        Operations(SETTINGS, b"i" * 32, ledger, reader),
     )
-    app = ClaimDoor(claims, authenticator, cast("Any", build_app(routes, authenticator, lambda: "")))
+    app = ClaimDoor(claims, authenticator, build_app(routes, authenticator, lambda: ""))
     door: Any = Door(app, asyncio.Event(), 100)
     good = {"iss": "redpacket", "aud": "redpacket", "sub": "alice", "scope": "operator", "exp": int(time.time()) + 600}
     headers = {"Authorization": f"Bearer {jwt.encode(good, KEY, algorithm='EdDSA')}"}
@@ -184,10 +194,10 @@ async def test_a_claim_has_the_amount_of_its_share(
         assert (answer.status_code, answer.json()) == (status, claim)
 
 
-async def test_a_pending_send_or_top_up_is_a_202(api: httpx.AsyncClient, parts: Parts) -> None:
-    parts.says = Answer(Pending(7, AT_MS), AT_MS)
+async def test_a_pending_send_or_top_up_is_a_202_with_its_id(api: httpx.AsyncClient, parts: Parts) -> None:
+    parts.says = Answer(Pending(7, AT_MS, ID), AT_MS)
     for answer in (await send(api), await top_up(api)):
-        assert (answer.status_code, answer.json()) == (202, {"state": "pending"})
+        assert (answer.status_code, answer.json()) == (202, {"state": "pending", "id": ID})
 
 
 @pytest.mark.parametrize("settled", [False, BooksUnavailableError("x")])
@@ -276,3 +286,25 @@ async def test_the_list_is_there_when_the_ledger_is_not_but_nothing_is_called_se
     parts.settled = BooksUnavailableError("x")
     claims = (await api.get(f"/v1/packets/{ID}/claims")).json()["claims"]
     assert [claim["settled"] for claim in claims] == [False, False]
+
+
+async def test_a_top_up_is_neither_captured_nor_pending_while_the_ledger_cannot_be_asked(
+    api: httpx.AsyncClient, parts: Parts
+) -> None:
+    for settled, status in ((True, 200), (False, 202)):
+        parts.settled = settled
+        assert (await api.get("/v1/operations/k")).status_code == status
+    parts.settled = BooksUnavailableError("x")
+    assert problem_in(await api.get("/v1/operations/k")) == (503, "unavailable")
+    parts.asked_for = HeldOperation(ID, 9, parts.asked_for.terms)
+    answer = await api.get("/v1/operations/k")
+    assert (answer.status_code, answer.json()) == (202, {"state": "pending", "id": ID})
+
+
+async def test_a_send_that_died_while_it_was_looked_at_is_pending(api: httpx.AsyncClient, parts: Parts) -> None:
+    parts.asked_for = HeldOperation(ID, 0, PacketTerms("alice", "CNY", SPLIT, "hi", 60))
+    parts.held = held(send_entry=9)
+    answer = await api.get("/v1/operations/k")
+    assert (answer.status_code, answer.json()) == (202, {"state": "pending", "id": ID})
+    parts.held = not_found()
+    assert problem_in(await api.get("/v1/operations/k")) == (404, "not_found")

@@ -1,6 +1,7 @@
 """What stands between a socket and the endpoints: limits on what a client sends, how long he takes, and the way out."""
 
 import asyncio
+import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -9,13 +10,15 @@ from typing import Any
 import msgspec
 import pytest
 
+from redpacket.ops import drain
+from redpacket.ops.drain import move_clients_away
 from redpacket.ops.health import answer
-from redpacket.ops.server import serving
+from redpacket.ops.server import Server, serving
 from redpacket.shard.client import ShardClosedError
 from service import protocol
+from service.connection import Connection
 from service.door import Door
 from service.problems import Problem
-from service.protocol import LimitedProtocol
 
 LONG_S = 10.0
 SHORT_S = 0.2
@@ -31,6 +34,13 @@ class Service:
         self.go = asyncio.Event()
         self.started = asyncio.Semaphore(0)
         self.address: tuple[str, int] = ("", 0)
+        self.server: Server
+
+    @property
+    def connection(self) -> drain.Connection:
+        """The only one."""
+        (connection,) = self.server.connections
+        return connection
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         self.started.release()
@@ -62,13 +72,13 @@ Connect = Callable[[Service], Awaitable[Client]]
 
 
 @asynccontextmanager
-async def running(in_flight_max: int = 100) -> AsyncIterator[Service]:
+async def running(in_flight_max: int = 100, drain_s: float = 2.0) -> AsyncIterator[Service]:
     service = Service()
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.setblocking(False)
         service.address = listening.getsockname()
         door = Door(service, service.stop, in_flight_max)
-        async with serving(door, listening, 2.0, http=LimitedProtocol, proxy_headers=False):
+        async with serving(door, listening, drain_s, http=Connection, proxy_headers=False) as service.server:
             yield service
 
 
@@ -368,3 +378,112 @@ async def test_what_takes_too_long_is_told_when_the_worker_ends(connect: Connect
         problem = asyncio.create_task(read_problem(reader))
         await asyncio.sleep(0)
     assert await problem == (503, "unavailable")
+
+
+async def moving_away(service: Service) -> asyncio.Task[None]:
+    """What the worker does once it is told to stop."""
+    service.stop.set()
+    return asyncio.create_task(move_clients_away(service.server.connections, service.server.stop_accepting))
+
+
+async def test_a_silent_client_keeps_its_connection_until_it_has_asked_once_more(connect: Connect) -> None:
+    async with running() as service:
+        clients = [await connect(service) for _ in range(3)]
+        for reader, writer in clients:
+            writer.write(GET % 1)
+            assert (await read_answer(reader))[2] == b"/1"
+        moving = await moving_away(service)
+        for n, (reader, writer) in enumerate(clients):
+            await asyncio.sleep(0.3 * n)
+            writer.write(GET % 2)
+            status, headers, _ = await read_answer(reader)
+            assert (status, headers["connection"]) == (200, "close")
+            assert await at_end(reader)
+        await moving
+
+
+async def test_whoever_comes_while_a_silent_client_is_waited_for_is_answered(connect: Connect) -> None:
+    async with running() as service:
+        silent_reader, silent_writer = await connect(service)
+        moving = await moving_away(service)
+        await asyncio.sleep(1.5)
+        assert not moving.done()
+        reader, writer = await connect(service)
+        writer.write(GET % 1)
+        assert (await read_answer(reader))[2] == b"/1"
+        silent_writer.write(GET % 2)
+        assert (await read_answer(silent_reader))[2] == b"/2"
+        await moving
+
+
+async def test_a_client_that_stays_silent_is_let_go_at_last(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drain, "_SILENT_S", SHORT_S)
+    async with running() as service:
+        asked_reader, asked_writer = await connect(service)
+        asked_writer.write(GET % 1)
+        await read_answer(asked_reader)
+        never_reader, _ = await connect(service)
+        moving = await moving_away(service)
+        assert await at_end(asked_reader)
+        assert await at_end(never_reader)
+        await moving
+
+
+async def test_once_nobody_is_about_to_ask_connections_wait_for_the_others_on_the_socket(connect: Connect) -> None:
+    service = Service()
+    door = Door(service, service.stop, 100)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        service.address = listening.getsockname()
+        own = listening.dup()
+        own.setblocking(False)
+        async with serving(door, own, 2.0, http=Connection) as service.server:
+            await (await moving_away(service))
+            reader, writer = await connect(service)
+            writer.write(GET % 1)
+        other = listening.dup()
+        other.setblocking(False)
+        async with serving(door, other, 2.0, http=Connection):
+            assert (await read_answer(reader))[2] == b"/1"
+
+
+async def test_a_request_that_the_loop_has_not_read_yet_keeps_its_connection_open(connect: Connect) -> None:
+    async with running() as service:
+        reader, writer = await connect(service)
+        writer.write(GET % 1)
+        await read_answer(reader)
+        os.write(writer.get_extra_info("socket").fileno(), GET % 2)  # and no turn of the loop in between
+        service.connection.close_silent()
+        assert (await read_answer(reader))[2] == b"/2"
+        service.connection.close_silent()
+        assert await at_end(reader)
+
+
+@pytest.mark.parametrize("asked_before", [False, True])
+async def test_a_request_that_has_begun_is_waited_for(asked_before: bool, connect: Connect) -> None:
+    async with running() as service:
+        reader, writer = await connect(service)
+        if asked_before:
+            writer.write(GET % 1)
+            await read_answer(reader)
+        writer.write(b"GET /2 HT")
+        async with asyncio.timeout(LONG_S):
+            while service.connection.silent_s is not None:
+                await asyncio.sleep(0.01)
+        service.stop.set()
+        asyncio.get_running_loop().call_later(1.3, writer.write, b"TP/1.1\r\nHost: x\r\n\r\n")
+        answered = asyncio.create_task(read_answer(reader))
+        await asyncio.sleep(0)
+    status, headers, body = await answered
+    assert (status, headers["connection"], body) == (200, "close", b"/2")
+
+
+async def test_less_than_a_second_to_finish_is_not_none(connect: Connect) -> None:
+    async with running(drain_s=0.9) as service:
+        reader, writer = await connect(service)
+        writer.write(b"GET /wait HTTP/1.1\r\n\r\n")
+        await service.started.acquire()
+        service.stop.set()
+        asyncio.get_running_loop().call_later(0.3, service.go.set)
+        answered = asyncio.create_task(read_answer(reader))
+        await asyncio.sleep(0)
+    assert (await answered)[2] == b"/wait"

@@ -102,6 +102,17 @@ local function read_claim(keys, args)
   return cmsgpack.pack({ unconfirmed(fence, entry) and entry or 0, { claim } })
 end
 
+-- read_operation(identity): packed {id, the entry that still holds it unconfirmed or 0, terms} of an operation of any kind.
+local function read_operation(keys, args)
+  local fence = open_fence(keys[1])
+  if not fence then return STALE end
+  local held = redis.call('HMGET', fence.prefix .. 'op:' .. args[1], 'id', 'entry', 'terms')
+  if not held[1] then return 'MISSING' end
+  local entry = tonumber(held[2])
+  return cmsgpack.pack({ held[1], unconfirmed(fence, entry) and entry or 0, cmsgpack.unpack(held[3]) })
+end
+
+redis.register_function{ function_name = NAME('read_operation'), callback = read_operation, flags = { 'no-writes' } }
 redis.register_function{ function_name = NAME('read_packet'), callback = read_packet, flags = { 'no-writes' } }
 redis.register_function{ function_name = NAME('read_winners'), callback = read_winners, flags = { 'no-writes' } }
 redis.register_function{ function_name = NAME('read_closing'), callback = read_closing, flags = { 'no-writes' } }

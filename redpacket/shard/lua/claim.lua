@@ -1,0 +1,78 @@
+-- claim: one person's share of a packet; the next number that is free, whoever asks.
+--
+-- keys   as in reserve.lua
+-- item   {'claim', identity, id, deadline, owner}
+
+local function claim_of(batch, packet, owner)
+  local fresh = packet.claims[owner]
+  if fresh then return fresh[1], batch.now, batch.entry end
+  local held = redis.call('HGET', batch.fence.prefix .. 'claims:' .. packet.identity, owner)
+  if not held then return nil end
+  local share, at, entry = string.match(held, '^(%d+) %d+ (%d+) (%d+)$')
+  return tonumber(share), tonumber(at), tonumber(entry)
+end
+
+local function next_share(batch, packet)
+  if packet.filled < packet.holes then
+    packet.filled = packet.filled + 1
+    return tonumber(redis.call('LINDEX', batch.fence.prefix .. 'holes:' .. packet.identity, packet.filled - 1))
+  end
+  if packet.next >= packet.shares then return nil end
+  packet.next = packet.next + 1
+  return packet.next
+end
+
+local function decide_claim(batch, item)
+  local identity, id, deadline, owner = item[2], item[3], item[4], item[5]
+  local operation = operation_of(batch, identity)
+  if not operation then return { 'missing', 1, 0 } end
+  local packet = operation.packet
+  if operation.id ~= id or not packet then return { 'refused', 'not_found' } end
+
+  local share, at, entry = claim_of(batch, packet, owner)
+  if share then
+    if entry == batch.entry then return { 'reserved', 1, share, '', '', false } end
+    if unconfirmed(batch.fence, entry) then return pending(batch, entry) end
+    return { 'claim', share, at, cmsgpack.unpack(packet.split) }
+  end
+  -- Nothing is decided about a packet while its own send is unconfirmed.
+  if operation.entry == batch.entry or unconfirmed(batch.fence, operation.entry) then
+    return pending(batch, operation.entry)
+  end
+  if operation.frozen then return { 'refused', 'frozen' } end
+  if packet.state ~= '' then return { 'refused', packet.state } end
+  if batch.now >= packet.expires_at then return { 'refused', 'expired' } end
+  local refusal = refused_at_the_door(batch, deadline)
+  if refusal then return refusal end
+
+  share = next_share(batch, packet)
+  if not share then
+    -- No 409 because of a claim that may yet die.
+    return { 'refused', first_unconfirmed(batch, packet) and 'busy' or 'sold_out' }
+  end
+  packet.taken = packet.taken + 1
+  packet.sequence = packet.sequence + 1
+  packet.claims[owner] = { share, packet.sequence }
+  packet.written[#packet.written + 1] = owner
+  remember_entry(batch, packet)
+  name_packet(batch, id, packet)
+  batch.items[#batch.items + 1] = { 'claim', id, owner, share, packet.sequence }
+  return { 'reserved', 0, share, '', '', false }
+end
+
+local function write_claims(batch, packet)
+  local key = batch.fence.prefix .. 'claims:' .. packet.identity
+  local fields = {}
+  for i, owner in ipairs(packet.written) do
+    local share, sequence = packet.claims[owner][1], packet.claims[owner][2]
+    fields[#fields + 1] = owner
+    fields[#fields + 1] = string.format('%d %d %d %d', share, sequence, batch.now, batch.entry)
+    fields[#fields + 1] = string.format('#%d', sequence)
+    fields[#fields + 1] = owner
+    -- `unpack` of some thousands of values is an error.
+    if #fields >= 1000 or i == #packet.written then
+      redis.call('HSET', key, unpack(fields))
+      fields = {}
+    end
+  end
+end

@@ -1,0 +1,64 @@
+-- close: the end of a packet, at its owner's wish or because its time is over.
+--
+-- keys   as in reserve.lua
+-- item   {'close', identity, id, deadline, 'closed' or 'expired'}
+
+-- The share numbers <= next that nobody holds.
+local function holes_left(batch, packet)
+  local holes = {}
+  if packet.holes > packet.filled then
+    holes = redis.call('LRANGE', batch.fence.prefix .. 'holes:' .. packet.identity, packet.filled, -1)
+    for i, hole in ipairs(holes) do holes[i] = tonumber(hole) end
+  end
+  return holes
+end
+
+-- What nobody has claimed goes back, once, and only when nothing of the packet is unconfirmed: what is claimed and what
+-- is refunded must be its total in the ledger. Until then the packet is closing, and takes no new claims.
+local function decide_close(batch, item)
+  local identity, id, deadline, why = item[2], item[3], item[4], item[5]
+  local operation = operation_of(batch, identity)
+  if not operation then return { 'missing', 1, 0 } end
+  local packet = operation.packet
+  if operation.id ~= id or not packet then return { 'refused', 'not_found' } end
+
+  if packet.state == 'closed' or packet.state == 'expired' then
+    if packet.refund_entry == batch.entry then return { 'reserved', 1, 0, '', packet.state, false } end
+    if unconfirmed(batch.fence, packet.refund_entry) then return pending(batch, packet.refund_entry) end
+    return { 'over', packet.state, packet.over_at }
+  end
+  if operation.entry == batch.entry or unconfirmed(batch.fence, operation.entry) then
+    return pending(batch, operation.entry)
+  end
+  if operation.frozen then return { 'refused', 'frozen' } end
+  if why == 'expired' and batch.now < packet.expires_at then return { 'refused', 'not_due' } end
+  local waits_for = first_unconfirmed(batch, packet)
+  local sold_out = packet.taken == packet.shares
+  if sold_out and not waits_for then
+    if packet.state == 'closing' then packet.moved_to = '' end
+    return { 'over', 'sold_out', 0 }
+  end
+  local refusal = refused_at_the_door(batch, deadline)
+  if refusal then return refusal end
+  if waits_for then
+    if not sold_out and packet.state == '' then
+      packet.state, packet.moved_to = 'closing', 'closing'
+    end
+    return pending(batch, waits_for)
+  end
+
+  packet.state, packet.moved_to, packet.over_at, packet.refund_entry = why, why, batch.now, batch.entry
+  remember_entry(batch, packet)
+  name_packet(batch, id, packet)
+  batch.items[#batch.items + 1] = { 'close', id, why, packet.next, holes_left(batch, packet) }
+  return { 'reserved', 0, 0, '', why, false }
+end
+
+local function write_state(batch, operation, packet)
+  redis.call('HSET', operation.key, 'state', packet.moved_to)
+  if packet.refund_entry == batch.entry then
+    redis.call('HSET', operation.key, 'over_at', packet.over_at, 'refund_entry', packet.refund_entry)
+  end
+  local change = packet.moved_to == 'closing' and 'SADD' or 'SREM'
+  redis.call(change, batch.fence.prefix .. 'closing', operation.id)
+end

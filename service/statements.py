@@ -1,0 +1,35 @@
+"""What moved a wallet, entry by entry, as the ledger has it."""
+
+from redpacket.books.database import Books
+from redpacket.ids import posting_id, shard_of, unix_ms
+from redpacket.settings import Settings
+from service.words import Entry, Statement, time_of
+
+
+class Statements:
+    def __init__(self, settings: Settings, books: Books) -> None:
+        self._settings = settings
+        self._books = books
+
+    async def list_entries(self, owner: str, after: int, limit: int) -> Statement:
+        """At most `limit` entries of the owner's wallet, oldest first, above its version `after` (0: from the first).
+
+        A version counts the postings of the wallet without a gap, so no page misses one. Raises BooksUnavailableError.
+        """
+        shard = shard_of(owner, self._settings.shards)
+        # One more than asked for, to know whether there is one.
+        rows = await self._books.rows("wallet_entries", shard, owner, after, limit + 1)
+        moved = [row for row in rows if row["version"] is not None]
+        entries = [
+            Entry(
+                id=posting_id(row["shard"], row["kafka_offset"], row["item"]),
+                kind=row["kind"],
+                amount=row["amount_minor"],
+                balance_after=row["balance_minor"],
+                operation=row["operation"],
+                at=time_of(unix_ms(row["at"])),
+            )
+            for row in moved[:limit]
+        ]
+        next = str(moved[limit - 1]["version"]) if len(moved) > limit else None
+        return Statement(self._settings.currency, entries, next, time_of(unix_ms(rows[0]["as_of"])))

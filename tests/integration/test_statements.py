@@ -1,0 +1,84 @@
+"""The statement of a wallet over days, and what reading it costs Postgres."""
+
+import json
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+import asyncpg
+
+from redpacket.events import Event, PacketOpened, PacketTerms, ShareClaimed, TopUpTerms, WalletToppedUp
+from redpacket.ids import OperationId
+from redpacket.log.record import Batch
+from redpacket.split import SplitParameters
+from redpacket.sql import read_queries
+from service.statements import Statements
+from tests.deployment import Deployment, Worker, found
+
+FIRST_DAY, DAYS = 20_000, 5
+
+
+async def _move_over_days(deployment: Deployment, worker: Worker) -> list[tuple[str, int]]:
+    """A top-up, then on each of some days a packet of alice's, then a claim of hers on each: (kind, amount) in order.
+
+    What is claimed belongs to the day of its packet, so that the order of versions is not that of days.
+    """
+    shard = deployment.shard_of("alice")
+    terms = TopUpTerms("alice", "alice", "CNY", 1_000)
+    split = SplitParameters("lucky", 100, 2, 100, 1)
+    packets = [str(OperationId(shard, FIRST_DAY + day, f"{day:032x}")) for day in range(DAYS)]
+    top_up = WalletToppedUp(str(OperationId(shard, FIRST_DAY + 2, "f" * 32)), terms)
+    opened = [PacketOpened(it, PacketTerms("alice", "CNY", split, "", 60), "c" * 64) for it in packets]
+    claimed = [ShareClaimed(it, "alice", 1, 10 + n, 1) for n, it in enumerate(reversed(packets))]
+    events: list[Event] = [top_up, *opened, *claimed]
+    for start in range(0, len(events), 4):
+        batch = Batch(1, 900 + start, FIRST_DAY * 86_400_000, tuple(events[start : start + 4]))
+        await worker.producer.append(shard, batch)
+    await deployment.settled(worker)
+    return [("topup", 1_000), *[("packet", -100)] * DAYS, *(("claim", 10 + n) for n in range(DAYS))]
+
+
+async def test_a_statement_is_in_the_order_in_which_the_balance_moved_over_all_days(deployment: Deployment) -> None:
+    async with deployment.ledger(), deployment.worker() as worker:
+        moved = await _move_over_days(deployment, worker)
+        statements = Statements(deployment.settings, worker.books)
+        for limit in (1, 3, 200):
+            entries, after = [], 0
+            while True:
+                page = await statements.list_entries("alice", after, limit)
+                assert len(page.entries) <= limit
+                entries += page.entries
+                if page.next is None:
+                    break
+                after = int(page.next)
+            assert [(it.kind, it.amount) for it in entries] == moved
+            assert [0, *(it.balance_after for it in entries)][-1] == sum(amount for _, amount in moved)
+            assert all(b.balance_after == a.balance_after + b.amount for a, b in pairwise(entries))
+            assert len({it.id for it in entries}) == len(entries)
+
+
+async def test_a_statement_reads_each_days_index_and_no_more_of_it_than_it_gives(deployment: Deployment) -> None:
+    async with deployment.ledger(), deployment.worker() as worker:
+        found(await deployment.top_up(worker, "alice", 10))
+        await _move_over_days(deployment, worker)
+        connection = await asyncpg.connect(deployment.settings.postgres_url)
+        try:
+            # What the planner sees in tables that are not small.
+            await connection.execute("SET enable_seqscan = off; SET enable_bitmapscan = off")
+            explain = "EXPLAIN (ANALYZE, FORMAT JSON) " + read_queries("redpacket.books")["wallet_entries"]
+            plan = json.loads(await connection.fetchval(explain, deployment.shard_of("alice"), "alice", 0, 2))
+        finally:
+            await connection.close()
+        nodes = list(_nodes(plan[0]["Plan"]))
+        kinds = [node["Node Type"] for node in nodes]
+        assert "Seq Scan" not in kinds
+        assert kinds.count("Merge Append") == 2
+        scans = [node for node in nodes if node["Node Type"] == "Index Scan" and "posting" in node["Relation Name"]]
+        assert all("_account" in node["Index Cond"] and "_version" in node["Index Cond"] for node in scans)
+        assert sum(node["Actual Rows"] * node["Actual Loops"] for node in scans) < 2 * (2 + len(scans))
+
+
+def _nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield node
+    for child in node.get("Plans", ()):
+        yield from _nodes(child)
