@@ -139,6 +139,26 @@ async def test_a_packet_expires_by_itself_and_what_is_left_goes_back(deployment:
         assert await _settled_balances(deployment, worker, "alice") == (1_000 - amount, 0)
 
 
+async def test_a_packet_that_expires_while_a_claim_is_unconfirmed_ends_as_expired(deployment: Deployment) -> None:
+    async with deployment.worker() as worker:
+        async with deployment.ledger():
+            packet = await deployment.sent(worker, "alice", 1_000, 5, expires_in_s=8)
+        # With no owner there is no relay that would be first.
+        await deployment.reserve_only(worker, packet, "bob")
+        item = CloseItem(packet.identity, str(packet), 0, "expired")
+        async with asyncio.timeout(LONG_S):
+            while True:
+                reply, _ = await reserve(worker.client, packet.shard, LIMITS, [], [item])
+                if reply.results[0] != Refused("not_due"):
+                    break
+                await asyncio.sleep(0.1)
+        assert isinstance(reply.results[0], Pending)
+        assert (await worker.path.claim_share(packet, "carol")).result == Refused("expired")
+        async with deployment.ledger():
+            state, claimed_minor, refunded_minor = await _ended(deployment, packet)
+            assert (state, claimed_minor + refunded_minor) == ("expired", 1_000)
+
+
 async def test_a_packet_that_no_redis_holds_any_more_expires_too(deployment: Deployment) -> None:
     async with deployment.worker() as worker:
         async with deployment.ledger():

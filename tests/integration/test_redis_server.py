@@ -8,6 +8,11 @@ import pytest
 
 from redpacket.stack.local import LocalServers
 from tests.deployment import Deployment, installed
+from tests.integration.test_close import test_what_is_left_of_a_closed_packet_goes_back_once_and_nobody_claims_any_more
+from tests.integration.test_evict import (
+    test_above_the_watermark_everything_cold_leaves_memory_and_all_of_it_still_works,
+    test_what_an_older_epoch_left_is_deleted,
+)
 from tests.integration.test_path import (
     test_a_claim_whose_worker_died_before_publishing_is_published_by_its_repeat,
     test_after_redis_lost_everything_claims_stand_and_only_unconfirmed_shares_are_free_again,
@@ -17,9 +22,12 @@ from tests.integration.test_path import (
 
 __all__ = [
     "test_a_claim_whose_worker_died_before_publishing_is_published_by_its_repeat",
+    "test_above_the_watermark_everything_cold_leaves_memory_and_all_of_it_still_works",
     "test_after_redis_lost_everything_claims_stand_and_only_unconfirmed_shares_are_free_again",
     "test_every_fen_of_a_packet_goes_to_exactly_one_person_and_repeats_get_the_same",
     "test_money_just_received_from_another_shard_can_be_spent_at_once",
+    "test_what_an_older_epoch_left_is_deleted",
+    "test_what_is_left_of_a_closed_packet_goes_back_once_and_nobody_claims_any_more",
 ]
 
 pytestmark = pytest.mark.skipif(

@@ -10,7 +10,7 @@ from ledger.settle.chain import link
 from ledger.settle.decide import Rejected, Settlement, settle_record
 from ledger.settle.state import Account, LedgerState
 from ledger.settle.subject import subject_of
-from redpacket.events import Event, PacketOpened, PacketTerms, ShareClaimed, TopUpTerms, WalletToppedUp
+from redpacket.events import Event, PacketClosed, PacketOpened, PacketTerms, ShareClaimed, TopUpTerms, WalletToppedUp
 from redpacket.ids import OperationId, shard_of
 from redpacket.log.record import Batch, Fence, Record
 from redpacket.split import SplitParameters
@@ -22,6 +22,7 @@ TERMS = PacketTerms("alice", "CNY", SplitParameters("lucky", 100, 3, 100, 1), ""
 OPENED = PacketOpened(PACKET, TERMS, "c" * 64)
 BOB = ShareClaimed(PACKET, "bob", 1, 30, 1)
 CAROL = ShareClaimed(PACKET, "carol", 2, 50, 2)
+CLOSED = PacketClosed(PACKET, "closed", 70)
 TOP_UP = WalletToppedUp(str(OperationId(SHARD, 20_000, "b" * 32)), TopUpTerms("boss", "bob", "CNY", 7))
 
 
@@ -112,6 +113,42 @@ def test_a_record_that_was_rejected_moves_nothing_and_is_counted_as_ignored() ->
     assert _counts(settlement) == [(1, 0, 0), (0, 0, 1), (1, 0, 0)]
     assert len(settlement.postings) == 2
     assert (settlement.dead_letters, settlement.epoch_shut) == ([], 0)
+
+
+def test_what_is_left_goes_back_to_the_sender_and_the_packet_is_over() -> None:
+    settlement = _settle(_batch(OPENED, BOB), _batch(CLOSED))
+    assert _moved(settlement)[2] == ("alice", "escrow", "alice", "wallet", 70)
+    assert settlement.postings[2].kind == "refund"
+    packet = settlement.packets[PACKET]
+    assert (packet.over, packet.refunded_minor, packet.over_at_ms) == ("closed", 70, 1_000)
+
+
+def test_a_refund_that_comes_twice_moves_nothing_more() -> None:
+    settlement = _settle(_batch(OPENED, BOB, CLOSED, CLOSED), _batch(CLOSED))
+    assert len(settlement.postings) == 3
+    assert _counts(settlement) == [(3, 1, 0), (0, 1, 0)]
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        (BOB, replace(CLOSED, refunded_minor=71)),  # more than is left
+        (BOB, replace(CLOSED, refunded_minor=69)),  # less than is left
+        (BOB, CLOSED, replace(CLOSED, state="expired")),  # over in another way
+        (BOB, CLOSED, CAROL),  # a share of what has gone back
+        (
+            BOB,
+            replace(CAROL, amount_minor=40),
+            ShareClaimed(PACKET, "dave", 3, 30, 3),
+            replace(CLOSED, refunded_minor=0),
+        ),
+        (replace(CLOSED, packet=str(OperationId(SHARD, 20_000, "d" * 32))),),  # no such packet
+    ],
+)
+def test_a_refund_must_be_what_is_left_and_the_end(events: tuple[Event, ...]) -> None:
+    settlement = _settle(_batch(OPENED, *events))
+    assert [(it.item, it.event) for it in settlement.dead_letters] == [(len(events), events[-1])]
+    assert len(settlement.postings) == len(events)
 
 
 def test_it_never_refuses_for_lack_of_money() -> None:

@@ -57,6 +57,14 @@ local function operation_of(batch, identity)
   return operation
 end
 
+-- The operation of the packet `id`, or nil and the result of an item that names no packet that is here.
+local function packet_operation_of(batch, identity, id)
+  local operation = operation_of(batch, identity)
+  if not operation then return nil, { 'missing', 1, 0 } end
+  if operation.id ~= id or not operation.packet then return nil, { 'refused', 'not_found' } end
+  return operation
+end
+
 local function wallet_of(batch, owner)
   local known = batch.wallets[owner]
   if known ~= nil then return known end

@@ -24,10 +24,9 @@ end
 
 local function decide_claim(batch, item)
   local identity, id, deadline, owner = item[2], item[3], item[4], item[5]
-  local operation = operation_of(batch, identity)
-  if not operation then return { 'missing', 1, 0 } end
+  local operation, why_not = packet_operation_of(batch, identity, id)
+  if not operation then return why_not end
   local packet = operation.packet
-  if operation.id ~= id or not packet then return { 'refused', 'not_found' } end
 
   local share, at, entry = claim_of(batch, packet, owner)
   if share then

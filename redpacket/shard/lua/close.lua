@@ -17,10 +17,9 @@ end
 -- is refunded must be its total in the ledger. Until then the packet is closing, and takes no new claims.
 local function decide_close(batch, item)
   local identity, id, deadline, why = item[2], item[3], item[4], item[5]
-  local operation = operation_of(batch, identity)
-  if not operation then return { 'missing', 1, 0 } end
+  local operation, why_not = packet_operation_of(batch, identity, id)
+  if not operation then return why_not end
   local packet = operation.packet
-  if operation.id ~= id or not packet then return { 'refused', 'not_found' } end
 
   if packet.state == 'closed' or packet.state == 'expired' then
     if packet.refund_entry == batch.entry then return { 'reserved', 1, 0, '', packet.state, false } end
@@ -41,9 +40,8 @@ local function decide_close(batch, item)
   local refusal = refused_at_the_door(batch, deadline)
   if refusal then return refusal end
   if waits_for then
-    if not sold_out and packet.state == '' then
-      packet.state, packet.moved_to = 'closing', 'closing'
-    end
+    -- Only where its owner asked for it: what has expired takes no claims anyhow, and ends as expired.
+    if why == 'closed' and not sold_out then packet.state, packet.moved_to = 'closing', 'closing' end
     return pending(batch, waits_for)
   end
 
