@@ -10,7 +10,7 @@ from redpacket.ids import OperationId
 from redpacket.log.record import Batch
 from redpacket.shard.client import ShardClosedError
 from redpacket.shard.read import read_closing
-from redpacket.shard.reserve import CloseItem, Pending, Refused, reserve
+from redpacket.shard.reserve import CloseItem, OutboxLimits, Pending, Refused, reserve
 from service.reading import PacketReader
 from tests.deployment import LIMITS, LONG_S, Deployment, Worker, claimed, found, over
 
@@ -145,14 +145,14 @@ async def test_a_packet_that_expires_while_a_claim_is_unconfirmed_ends_as_expire
             packet = await deployment.sent(worker, "alice", 1_000, 5, expires_in_s=8)
         # With no owner there is no relay that would be first.
         await deployment.reserve_only(worker, packet, "bob")
-        item = CloseItem(packet.identity, str(packet), 0, "expired")
+        item, limits = CloseItem(packet.identity, str(packet), 0, "expired"), OutboxLimits(256, 600_000)
         async with asyncio.timeout(LONG_S):
             while True:
-                reply, _ = await reserve(worker.client, packet.shard, LIMITS, [], [item])
-                if reply.results[0] != Refused("not_due"):
+                reply, _ = await reserve(worker.client, packet.shard, limits, [], [item])
+                if isinstance(reply.results[0], Pending):
                     break
+                assert reply.results[0] == Refused("not_due")
                 await asyncio.sleep(0.1)
-        assert isinstance(reply.results[0], Pending)
         assert (await worker.path.claim_share(packet, "carol")).result == Refused("expired")
         async with deployment.ledger():
             state, claimed_minor, refunded_minor = await _ended(deployment, packet)
