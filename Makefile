@@ -1,7 +1,7 @@
 PYTHON ?= python3
 ARGS ?=
 
-.PHONY: run test test-model lint lock
+.PHONY: run test test-faults test-model lint lock
 
 # The whole system on this machine, in the foreground: make run ARGS="--port 9000"
 run: .venv
@@ -10,6 +10,11 @@ run: .venv
 # Everything that runs within ten minutes, a sample of the faults included.
 test: .venv lint
 	.venv/bin/pytest $(ARGS)
+
+# One part after the other fails under load, then every answer is held against the ledger: some ten minutes. Prints its
+# seed, times to recover, and what was answered meanwhile; FAULT_SEED=1 make test-faults plays one again.
+test-faults: .venv
+	.venv/bin/pytest -s -m faults tests/faults $(ARGS)
 
 # The models of the protocol, all of them: a quarter of an hour. Prints a table, and each rule's counterexample.
 test-model: .venv

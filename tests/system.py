@@ -1,10 +1,11 @@
 """The whole system as its users have it: `redpacket up` in a process of its own, reached through HTTP."""
 
 import asyncio
+import os
 import signal
 import sys
 from asyncio.subprocess import PIPE, STDOUT, Process
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,11 +58,13 @@ class System:
 
 
 @asynccontextmanager
-async def running_system(data: Path, *options: str) -> AsyncIterator[System]:
+async def running_system(data: Path, *options: str, environ: Mapping[str, str] | None = None) -> AsyncIterator[System]:
+    """`environ`: settings of its own, beside those of this process."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "redpacket.cli", "up", "--data", str(data), "--port", "0", *options),
         stdout=PIPE,
         stderr=STDOUT,
+        env={**os.environ, **(environ or {})},
     )
     try:
         lines = await _read_until_ready(process)

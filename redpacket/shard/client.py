@@ -8,6 +8,7 @@ import redis.exceptions
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.maint_notifications import MaintNotificationsConfig
 
 from redpacket.settings import Settings
 from redpacket.shard.clock import RedisClock
@@ -52,6 +53,9 @@ class ShardClient:
                 socket_timeout=timeout_s,
                 socket_connect_timeout=timeout_s,
                 retry=Retry(NoBackoff(), 0),
+                # With them redis-py 8.1 does not look whether a connection from its pool is still one: each that died
+                # with its Redis would cost somebody a request, minutes later maybe.
+                maint_notifications_config=MaintNotificationsConfig(enabled=False),
             )
         )
 

@@ -1,0 +1,33 @@
+"""The auditor: a pure function of what was asked, what was answered, and what the ledger and the log hold.
+
+I1 per packet claimed + refunded + remaining = total, and debits = credits.
+I2 (packet, share) once. I3 (packet, person) once.
+I4 what anybody was told is in the ledger, with the same amount.
+I5 nothing is there that nobody asked for.
+I6 what was told never changes.
+I7 every unknown outcome was one or none.
+I8 the hash chain verifies.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from tests.faults.audit_answers import check_answers, check_harmless
+from tests.faults.audit_books import check_books
+from tests.faults.audit_told import check_told
+from tests.faults.evidence import Evidence
+from tests.faults.recorder import Request
+from tests.faults.told import index_requests
+
+
+def audit(
+    requests: Sequence[Request], evidence: Evidence, id_key: bytes, harmless: Iterable[tuple[str, float, float]] = ()
+) -> list[str]:
+    """A sentence for everything that is wrong. `harmless`: in these windows (name, from, to; seconds since 1970) no
+    request may have failed."""
+    told = index_requests(requests, id_key)
+    return [
+        *check_books(evidence),
+        *check_told(told, evidence),
+        *check_answers(told, evidence),
+        *check_harmless(requests, harmless),
+    ]
