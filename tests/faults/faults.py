@@ -21,7 +21,8 @@ from tests.faults.replaced import (
 )
 from tests.system import System
 
-PROCESSES = ("api-0", "api-1", "ledger-0", "ledger-1", "redis", "kafka", "postgres")
+# More than once what is back within seconds: each time it is killed in the middle of something else.
+KILLED = (*("api-0", "api-1", "ledger-0", "ledger-1", "redis") * 3, "kafka", "postgres")
 AWAY_S = 15.0
 REDIS_AWAY_S = 10.0
 # Longer than the session of a ledger worker (6 s), after which another one has its shards.
@@ -49,7 +50,7 @@ def faults_in_order(seed: int) -> list[Fault]:
     """All of them, shuffled by the seed."""
     chance = random.Random(seed)
     faults = [
-        *(Fault(f"{name} killed", partial(_killed, name)) for name in PROCESSES),
+        *(Fault(f"{name} killed", partial(_killed, name)) for name in KILLED),
         Fault("redis flushed", lambda scene: flush_redis(scene.system)),
         Fault("redis with older data", lambda scene: replace_redis_by_an_older_one(scene.system)),
         Fault("redis demoted, then promoted", lambda scene: promote_an_older_copy(scene.system, scene.folder / "copy")),

@@ -8,6 +8,7 @@ from itertools import count
 from tests.faults.phones import OPERATORS, Phones
 from tests.faults.plan import SENDERS, ClaimPlan, PacketPlan, plan_packet
 from tests.faults.recorder import Answer, Asked, Request
+from tests.faults.told import by_operation
 
 # Each is claimed by some 13 people, who look and repeat: about 25 requests.
 PACKETS_PER_S = 2.5
@@ -16,7 +17,6 @@ WAITING_MAX = 32
 # How long a person repeats a request of which nothing is known.
 PATIENCE_S = 20.0
 TOPUP_MINOR = 100_000
-MOVES_MONEY = ("topup", "send", "claim", "close")
 
 
 class Load:
@@ -99,15 +99,12 @@ class Load:
 def unresolved(requests: Iterable[Request]) -> list[Asked]:
     """The operations of which an outcome is unknown and none is a yes. Where others are a no, they spoke of themselves:
     what waited in a worker that stood still may have been done since."""
-    unknown: dict[str, Asked] = {}
-    done: set[str] = set()
-    for request in requests:
-        if request.asked.kind in MOVES_MONEY:
-            if request.answer.outcome == "unknown":
-                unknown[request.asked.operation] = request.asked
-            elif request.answer.outcome == "ok":
-                done.add(request.asked.operation)
-    return [asked for operation, asked in unknown.items() if operation not in done]
+    open: list[Asked] = []
+    for attempts in by_operation(requests).values():
+        outcomes = {attempt.answer.outcome for attempt in attempts}
+        if "unknown" in outcomes and "ok" not in outcomes:
+            open.append(attempts[0].asked)
+    return open
 
 
 async def resolve(phones: Phones, operations: Iterable[Asked], patience_s: float) -> None:

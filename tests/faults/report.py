@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from tests.faults.evidence import Evidence
 from tests.faults.recorder import Request
+from tests.faults.told import by_operation
 
 # What one part of a run was answered, by outcome or code.
 Counts = dict[str, int]
@@ -32,12 +33,13 @@ class Episode(Struct, frozen=True, kw_only=True):
 
 class Report(Struct, frozen=True, kw_only=True):
     """`answers`: by kind of request; `during`: by fault (in the order of `episodes`), of requests sent from its
-    beginning until service was back."""
+    beginning until service was back; `unknown`: what became of the operations that were not known at some time."""
 
     seed: int
     episodes: Sequence[Episode]
     during: Sequence[Counts]
     answers: dict[str, Counts]
+    unknown: Counts
     totals: Counts
     evicted: Counts
     violations: Sequence[str]
@@ -60,6 +62,7 @@ def make_report(
             for episode in episodes
         ],
         answers={kind: _count(it for it in requests if it.asked.kind == kind) for kind in kinds},
+        unknown=_unknown(requests),
         totals=_totals(evidence),
         evicted=evicted,
         violations=violations,
@@ -74,6 +77,7 @@ def in_words(report: Report) -> str:
         times = f"{lasted_s:>6.1f} {episode.back_s:>6.1f} {episode.settled_s:>8.1f} {episode.calm_s:>6.1f}"
         lines.append(f"{episode.fault:<40} {times}  {_list(counts)}")
     lines += [f"{kind}: {_list(counts)}" for kind, counts in report.answers.items()]
+    lines.append(f"operations that were unknown at some time, and became: {_list(report.unknown)}")
     lines.append(f"ledger: {_list(report.totals)}")
     lines.append(f"evicted: {_list(report.evicted)}")
     lines += [f"VIOLATION {violation}" for violation in report.violations]
@@ -88,6 +92,15 @@ def _count(requests: Iterable[Request]) -> Counts:
         for it in requests
     )
     return dict(counts.most_common())
+
+
+def _unknown(requests: Iterable[Request]) -> Counts:
+    became: Counter[str] = Counter()
+    for attempts in by_operation(requests).values():
+        outcomes = {it.answer.outcome for it in attempts}
+        if "unknown" in outcomes:
+            became["done" if "ok" in outcomes else "not done" if "fail" in outcomes else "not known"] += 1
+    return dict(became)
 
 
 def _totals(evidence: Evidence) -> Counts:

@@ -32,10 +32,18 @@ class Told:
 
 def index_requests(requests: Iterable[Request], id_key: bytes) -> Told:
     told = Told(list(requests))
+    told.operations = by_operation(told.requests)
     for request in told.requests:
         asked = request.asked
-        if asked.kind in MOVES_MONEY:
-            told.operations.setdefault(asked.operation, []).append(request)
         if asked.kind in ("topup", "send"):
             told.identities[asked.operation] = identity_of(id_key, asked.owner, asked.key)
     return told
+
+
+def by_operation(requests: Iterable[Request]) -> dict[str, list[Request]]:
+    """The attempts at each operation that moves money, in their order."""
+    operations: dict[str, list[Request]] = {}
+    for request in requests:
+        if request.asked.kind in MOVES_MONEY:
+            operations.setdefault(request.asked.operation, []).append(request)
+    return operations
