@@ -116,6 +116,18 @@ async def test_an_answer_that_comes_after_its_caller_has_left_is_nobody_elses(de
                 assert (await fence_state(worker.client, shard)).epoch == epoch
 
 
+async def test_a_call_that_is_cancelled_at_any_moment_ends_cancelled(deployment: Deployment) -> None:
+    async with deployment.worker() as worker:
+        await fence_state(worker.client, 0)
+        for steps in range(100):
+            call = asyncio.create_task(fence_state(worker.client, 0))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            if call.cancel():  # it was not done yet
+                await asyncio.wait([call])
+                assert call.cancelled(), f"{steps} steps after its start"
+
+
 # aiokafka
 
 
