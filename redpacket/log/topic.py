@@ -25,7 +25,13 @@ async def cluster_id(settings: Settings) -> str:
 async def create_topic(settings: Settings, topic: str) -> None:
     """Makes the topic, or finds it there; returns when every partition has a leader. Raises LogUnavailableError."""
     # Kafka keeps everything: records are deleted only below what is settled and in a backup.
-    configs = {"retention.ms": "-1", "retention.bytes": "-1", "min.insync.replicas": str(settings.kafka_min_insync)}
+    configs = {
+        "retention.ms": "-1",
+        "retention.bytes": "-1",
+        "min.insync.replicas": str(settings.kafka_min_insync),
+        # A replica that lacks what was acknowledged never leads, whatever the brokers' own default is.
+        "unclean.leader.election.enable": "false",
+    }
     new = NewTopic(topic, settings.shards, settings.kafka_replication, topic_configs=configs)
     async with _admin(settings) as admin:
         answer = await admin.create_topics([new])

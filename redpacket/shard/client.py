@@ -1,5 +1,6 @@
 """The connection to Redis: the library of functions, one call of one function, and what its failures mean."""
 
+import asyncio
 import hashlib
 from importlib.resources import files
 from typing import Any
@@ -43,15 +44,16 @@ class ShardClient:
 
     def __init__(self, settings: Settings) -> None:
         self.clock = RedisClock()
-        timeout_s = settings.redis_timeout_ms / 1000
-        # No retries underneath: one call here is one execution there, or an unknown outcome.
+        self._timeout_s = settings.redis_timeout_ms / 1000
+        # No retries underneath: one call here is one execution there, or an unknown outcome. And no socket_timeout: for
+        # it redis-py sends in asyncio.wait_for, in which Python 3.11 loses a cancellation that comes as it ends.
         self._redis = Redis(
             connection_pool=BlockingConnectionPool.from_url(
                 settings.redis_url,
                 max_connections=_CONNECTIONS_MAX,
                 timeout=_POOL_WAIT_S,
-                socket_timeout=timeout_s,
-                socket_connect_timeout=timeout_s,
+                socket_timeout=None,
+                socket_connect_timeout=self._timeout_s,
                 retry=Retry(NoBackoff(), 0),
                 # With them redis-py 8.1 does not look whether a connection from its pool is still one: each that died
                 # with its Redis would cost somebody a request, minutes later maybe.
@@ -65,7 +67,8 @@ class ShardClient:
     async def load_library(self) -> None:
         """Makes sure that this version's functions are there. Raises ShardUnreachableError."""
         try:
-            await self._redis.function_load(_LIBRARY)
+            async with asyncio.timeout(self._timeout_s):
+                await self._redis.function_load(_LIBRARY)
         except redis.exceptions.ResponseError as error:
             if "already exists" not in str(error):
                 raise ShardUnreachableError(f"loading the functions: {error!r}") from error
@@ -75,14 +78,16 @@ class ShardClient:
     async def used_memory_bytes(self) -> int:
         """What the server has allocated. Raises ShardUnreachableError."""
         try:
-            return int((await self._redis.info("memory"))["used_memory"])
+            async with asyncio.timeout(self._timeout_s):
+                return int((await self._redis.info("memory"))["used_memory"])
         except (redis.exceptions.RedisError, OSError, TimeoutError) as error:
             raise ShardUnreachableError(f"asking for memory: {error!r}") from error
 
     async def scan(self, cursor: int, count: int) -> tuple[int, list[str]]:
         """Some names of keys of all shards, and where to go on, 0 at the end. Raises ShardUnreachableError."""
         try:
-            further, names = await self._redis.scan(cursor, count=count)
+            async with asyncio.timeout(self._timeout_s):
+                further, names = await self._redis.scan(cursor, count=count)
         except (redis.exceptions.RedisError, OSError, TimeoutError) as error:
             raise ShardUnreachableError(f"looking through keys: {error!r}") from error
         return int(further), [name.decode() if isinstance(name, bytes) else name for name in names]
@@ -93,7 +98,8 @@ class ShardClient:
         Raises ShardClosedError, ShardUnreachableError or MemoryFullError; a ResponseError is a bug in the function.
         """
         try:
-            answer = await self._redis.fcall(f"{function}_{VERSION}", 1, f"{{rp{shard}}}fence", *args)
+            async with asyncio.timeout(self._timeout_s):
+                answer = await self._redis.fcall(f"{function}_{VERSION}", 1, f"{{rp{shard}}}fence", *args)
         except redis.exceptions.OutOfMemoryError as error:
             raise MemoryFullError(f"shard {shard}: {error}") from error
         except redis.exceptions.ResponseError as error:
