@@ -504,7 +504,7 @@ async def test_the_largest_batch_of_sends_fits_a_record(deployment: Deployment) 
             OperationItem(f"{n:032x}", shard, 0, floor, owner, 10**12, 0, terms, packet_part(terms))
             for n in range(size)
         ]
-        reply, entry = await reserve(worker.client, shard, 256, [], list(items))
+        reply, entry = await reserve(worker.client, shard, LIMITS, [], list(items))
         assert entry is not None
         assert all(isinstance(result, Reserved) for result in reply.results)
         # His repeat publishes all of it.
