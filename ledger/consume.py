@@ -13,6 +13,7 @@ from ledger.settle.decide import Rejected
 from ledger.settle.transaction import REFUSED, LogRecord, PositionLostError, Settler
 from ledger.watch import ProgressWatch
 from redpacket.books.database import POSTGRES_FAILURES
+from redpacket.log.stop import stop_within
 from redpacket.ops import metrics
 from redpacket.settings import Settings
 
@@ -20,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 _POLL_RECORDS = 200
 _POLL_MS = 200
+_REJOIN_POLL_S = 1.0
 _AGAIN_S = 0.5
 # How often a shard that is held looks whether a person has decided.
 _DECISION_AGAIN_S = 1.0
@@ -81,22 +83,24 @@ class LedgerConsumer(ConsumerRebalanceListener):
             self._consumer.subscribe([self._topic], listener=self)
             while not stop.is_set():
                 await self._find_positions()
-                polled = await self._consumer.getmany(timeout_ms=_POLL_MS, max_records=_POLL_RECORDS)
+                polled = await self._poll()
                 async with asyncio.TaskGroup() as group:
-                    for partition, records in polled.items():
+                    for partition, records in (polled or {}).items():
                         if owned := self._shards.get(partition.partition):
                             group.create_task(self._settle(owned, records))
-                await watch.look({it.shard: it.position for it in self._shards.values() if it.position is not None})
+                positions = {it.shard: it.position for it in self._shards.values() if it.position is not None}
+                await watch.look(positions, rejoining=polled is None)
         finally:
-            await self._stop()
+            # Where the group is not left in time, its coordinator notices when the session ends.
+            await stop_within(_STOP_TIMEOUT_S, self._consumer.stop())
 
-    async def _stop(self) -> None:
-        # Bounded: it talks to a broker that may be away. What it leaves behind ends with the session.
+    async def _poll(self) -> dict[TopicPartition, list[ConsumerRecord[bytes, bytes]]] | None:
+        """What has come; None while the group is being rejoined: for that aiokafka waits without end."""
         try:
-            async with asyncio.timeout(_STOP_TIMEOUT_S):
-                await self._consumer.stop()
+            async with asyncio.timeout(_REJOIN_POLL_S):
+                return await self._consumer.getmany(timeout_ms=_POLL_MS, max_records=_POLL_RECORDS)
         except TimeoutError:
-            logger.warning("the group was not left in time: its coordinator notices when the session ends")
+            return None
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         for partition in revoked:

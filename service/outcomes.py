@@ -13,13 +13,12 @@ _REFUSALS = {
     "not_found": (Code.NOT_FOUND, "There is no such packet."),
     "sold_out": (Code.SOLD_OUT, "Every share of the packet is taken."),
     "expired": (Code.PACKET_EXPIRED, "The packet has expired."),
-    "closing": (Code.PACKET_CLOSED, "The packet is being closed."),
     "closed": (Code.PACKET_CLOSED, "The packet is closed."),
     "short": (Code.INSUFFICIENT_FUNDS, "The wallet holds less than the amount."),
     "limit": (Code.LIMIT_EXCEEDED, "More has come in to the wallet than a wallet may see."),
     "overloaded": (Code.OVERLOADED, "Nothing was changed."),
     "stalled": (Code.UNAVAILABLE, "Nothing was changed: the log does not take anything at present."),
-    # All is reserved but not all of it confirmed: some of it may yet come free.
+    # All is reserved but not all of it confirmed, and some of it may yet come free; or the packet is about to end.
     "busy": (Code.UNAVAILABLE, _ASK_AGAIN),
     "late": (Code.UNAVAILABLE, _ASK_AGAIN),
     "frozen": (Code.UNAVAILABLE, "Nothing was changed. The packet, or the wallet, is held for a person's check."),
@@ -31,7 +30,7 @@ def refusal(refused: Refused) -> ProblemError:
 
 
 def count(kind: str, outcome: str) -> None:
-    """`kind`: claim, packet, topup. `outcome`: created, repeated, pending, or the code of a refusal."""
+    """`kind`: claim, packet, close, topup. `outcome`: created, repeated, pending, or the code of a refusal."""
     _counter(kind, outcome).inc()
 
 

@@ -103,8 +103,10 @@ class Packets:
     async def _see(self, id: str, held: HeldPacket) -> Packet:
         terms, split = held.head.terms, held.head.terms.split
         free = free_shares(id, held)
-        amounts = await self._amounts.of_packet(id, split)
-        claimed_minor = sum(amounts[: held.head.handed_out]) - sum(amounts[share - 1] for share in free)
+        claimed_minor = 0
+        if held.head.handed_out:
+            amounts = await self._amounts.of_packet(id, split)
+            claimed_minor = sum(amounts[: held.head.handed_out]) - sum(amounts[share - 1] for share in free)
         seed = self._amounts.seed(id)
         state = state_of(id, held)
         refunded = state in ("closed", "expired")

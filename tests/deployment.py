@@ -96,7 +96,7 @@ class Deployment:
             await client.aclose()
 
     @asynccontextmanager
-    async def worker(self, **changed: int) -> AsyncIterator[Worker]:
+    async def worker(self, **changed: int | str) -> AsyncIterator[Worker]:
         settings = replace(self.settings, **changed)
         async with AsyncExitStack() as resources:
             books = Books(settings)

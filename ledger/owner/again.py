@@ -8,7 +8,7 @@ from redpacket.books.database import POSTGRES_FAILURES, BooksUnavailableError
 from redpacket.log.producer import LogUnavailableError
 from redpacket.shard.client import MemoryFullError, ShardClosedError, ShardUnreachableError
 
-_UNAVAILABLE = (
+UNAVAILABLE = (
     AbandonedError,
     BooksUnavailableError,
     LogUnavailableError,
@@ -29,6 +29,6 @@ async def again_and_again(
     while not task.cancelling():
         try:
             await do()
-        except _UNAVAILABLE as error:
+        except UNAVAILABLE as error:
             failed(error)
         await asyncio.sleep(pause_s)

@@ -1,8 +1,11 @@
 """Ends packets: those whose time is over, and those whose closing was begun by somebody who did not come back."""
 
 import asyncio
+from collections.abc import Iterable
+from typing import Literal
 
 from redpacket.books.database import Books
+from redpacket.commit.lane import Answer
 from redpacket.commit.path import CommitPath
 from redpacket.ids import parse_id, utc
 from redpacket.ops import metrics
@@ -24,18 +27,23 @@ class PacketEnds:
 
     async def finish_closing(self, shard: int) -> None:
         """Raises as CommitPath.close_packet."""
-        ids = await read_closing(self._client, shard, _AT_ONCE)
-        await asyncio.gather(*(self._path.close_packet(id, "closed") for id in map(parse_id, ids) if id))
+        await self._end(await read_closing(self._client, shard, _AT_ONCE), "closed")
 
     async def expire(self, shard: int) -> None:
         """Gives back what is left of packets whose time is over. Raises as CommitPath.close_packet, and
         BooksUnavailableError."""
-        ended = _AT_ONCE
-        # On until there are no more, or only such as have ended and are not settled yet.
-        while ended:
-            now = utc((await fence_state(self._client, shard)).now_ms)
-            due = await self._books.rows("due_packets", shard, now, _AT_ONCE)
-            ids = [parse_id(row["id"]) for row in due]
-            answers = await asyncio.gather(*(self._path.close_packet(id, "expired") for id in ids if id))
-            ended = sum(answer.fresh for answer in answers)
-            metrics.EXPIRED.inc(ended)
+        now = utc((await fence_state(self._client, shard)).now_ms)
+        due = await self._books.rows("due_packets", shard, now, utc(0), "", _AT_ONCE)
+        while due:
+            metrics.EXPIRED.inc(await self._end([row["id"] for row in due], "expired"))
+            due = await self._books.rows("due_packets", shard, now, due[-1]["expires_at"], due[-1]["id"], _AT_ONCE)
+
+    async def _end(self, ids: Iterable[str], why: Literal["closed", "expired"]) -> int:
+        """How many were ended by this; what one of them has raised, once all have been tried."""
+        packets = [packet for id in ids if (packet := parse_id(id))]
+        ends = (self._path.close_packet(packet, why) for packet in packets)
+        answers = await asyncio.gather(*ends, return_exceptions=True)
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                raise answer
+        return sum(answer.fresh for answer in answers if isinstance(answer, Answer))

@@ -5,11 +5,11 @@ import asyncio
 import logging
 import re
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from ledger.owner.again import again_and_again
 from redpacket.books.database import Books
-from redpacket.books.snapshots import operation_snapshots, wallet_snapshots
+from redpacket.books.snapshots import known_identities, operation_snapshots, wallet_snapshots
 from redpacket.ops import metrics
 from redpacket.settings import Settings
 from redpacket.shard.client import ShardClient
@@ -22,7 +22,6 @@ logger = logging.getLogger(__name__)
 _WORK_S = 0.1
 _LOOK_AGAIN_S = 0.25
 _KEYS_AT_ONCE = 500
-_SNAPSHOT_MAX = 16
 # What has not been used for so long is cold; each round through all keys that did not bring enough halves it.
 _IDLE_S, _IDLE_MIN_S = 600, 1
 _NEVER_S = 10**9
@@ -89,18 +88,19 @@ class Janitor:
                 return
 
     async def _step(self, shards: Collection[int], idle_s: int) -> None:
-        cursor, names = await self._client.scan(self._cursor, _KEYS_AT_ONCE)
+        # Further on whatever happens to these: none of them shall keep the others from their turn.
+        self._cursor, names = await self._client.scan(self._cursor, _KEYS_AT_ONCE)
         for shard, of_shard in _by_shard(names).items():
             if shard in shards:
                 swept = await sweep(self._client, shard, idle_s, of_shard)
                 metrics.UNLINKED.inc(swept.unlinked)
                 await self._evict(shard, swept.cold)
-        self._cursor = cursor
 
     async def _evict(self, shard: int, cold: Sequence[str]) -> None:
         named = [found.groups() for name in cold if (found := _NAME.fullmatch(name))]
-        for identities in _chunks(name for _, kind, name in named if kind == "op"):
-            operations = await operation_snapshots(self._books, shard, identities)
+        known_here = await known_identities(self._books, shard, [name for _, kind, name in named if kind == "op"])
+        for chunk in known_here.in_chunks():
+            operations = await operation_snapshots(self._books, shard, chunk)
             for identity, known in operations.operations.items():
                 if await evict_operation(self._client, shard, operations.next_offset, identity, known):
                     metrics.EVICTIONS.labels("packet" if known.state else "operation").inc()
@@ -117,9 +117,3 @@ def _by_shard(names: Iterable[str]) -> dict[int, list[str]]:
         if found := _SHARD.match(name):
             by_shard[int(found[1])].append(name)
     return by_shard
-
-
-def _chunks(identities: Iterable[str]) -> Iterator[list[str]]:
-    listed = list(identities)
-    for start in range(0, len(listed), _SNAPSHOT_MAX):
-        yield listed[start : start + _SNAPSHOT_MAX]

@@ -3,11 +3,17 @@
 SELECT shards, currency, id_key_fingerprint, split_key_fingerprint, kafka_cluster_id, topic FROM deployment
 
 -- name: known_identities
--- Which of these identities a shard knows, with its next_offset: one statement, so one snapshot.
-SELECT s.next_offset,
-    (SELECT coalesce(array_agg(identity), '{}') FROM operation o WHERE o.shard = s.shard AND o.identity = ANY($2))
-    AS identities
-FROM shard s WHERE s.shard = $1
+-- Which of these identities a shard knows, each with the number of claims to it, and the shard's next_offset: one
+-- statement, so one snapshot.
+SELECT s.next_offset, k.identities, k.claims
+FROM shard s
+CROSS JOIN LATERAL (
+    SELECT coalesce(array_agg(o.identity), '{}') AS identities,
+        coalesce(array_agg(coalesce(p.claimed_shares, 0)), '{}') AS claims
+    FROM operation o LEFT JOIN packet p ON p.day = o.day AND p.id = o.id
+    WHERE o.shard = s.shard AND o.identity = ANY($2)
+) k
+WHERE s.shard = $1
 
 -- name: operation_snapshots
 -- Of these identities those that are known and, for a packet, all its claims, with the shard's next_offset: one
@@ -25,11 +31,12 @@ LEFT JOIN LATERAL (
 WHERE s.shard = $1
 
 -- name: due_packets
--- Open packets of a shard whose time is over, those longest due first; without those that wait for a person.
-SELECT id FROM packet p
-WHERE shard = $1 AND state = 'open' AND expires_at <= $2
+-- Open packets of a shard whose time is over, behind the last one of the page before, those longest due first; without
+-- those that wait for a person.
+SELECT expires_at, id FROM packet p
+WHERE shard = $1 AND state = 'open' AND expires_at <= $2 AND (expires_at, id) > ($3, $4)
     AND NOT EXISTS (SELECT FROM dead_letter d WHERE d.subject = p.id AND d.decision IS NULL)
-ORDER BY expires_at LIMIT $3
+ORDER BY expires_at, id LIMIT $5
 
 -- name: wallet_snapshots
 -- All that ever came into and went out of these wallets of a shard, with its next_offset: one statement, one snapshot.

@@ -7,6 +7,7 @@ rides on the reserve of the next, or goes by itself where there is none.
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from msgspec import Struct
@@ -32,16 +33,20 @@ from redpacket.shard.reserve import (
     Refused,
     Reply,
     Reserved,
+    Stalled,
     reserve,
 )
 
 logger = logging.getLogger(__name__)
 
 
+_CROWDED = Refused("crowded")
+
+
 class Answer(Struct, frozen=True):
     """What became of an item, by Redis at `now_ms`. `fresh` where this very attempt made it."""
 
-    result: ClaimFound | OperationFound | PacketOver | Pending | Missing | Refused
+    result: ClaimFound | OperationFound | PacketOver | Pending | Missing | Stalled | Refused
     now_ms: int
     fresh: bool = False
 
@@ -50,6 +55,7 @@ class Answer(Struct, frozen=True):
 class _Waiter:
     item: Item
     answer: asyncio.Future[Answer]
+    note: Callable[[Answer], None]
 
     def resolve(self, answer: Answer) -> None:
         # One whose deadline has passed no longer listens.
@@ -62,12 +68,17 @@ class _Waiter:
 
 
 @dataclass(slots=True)
-class _Acknowledged:
-    """A batch that Kafka has: when its entry is confirmed, these are final."""
+class _InFlight:
+    """A batch that is reserved: once Kafka has it and its entry is confirmed, these are final."""
 
     confirm: Confirm
     at_ms: int
     finals: list[tuple[_Waiter, Answer]]
+
+    def note(self) -> None:
+        of_claims = Answer(Pending(self.confirm.entry, self.at_ms, ""), self.at_ms)
+        for waiter, final in self.finals:
+            waiter.note(self._pending(final) if isinstance(final.result, OperationFound) else of_claims)
 
     def resolve(self, confirmed: bool) -> None:
         for waiter, final in self.finals:
@@ -93,14 +104,15 @@ class Lane:
         self._waiting: deque[_Waiter] = deque()
         self._drain_task: asyncio.Task[None] | None = None
 
-    async def submit(self, item: Item) -> Answer:
+    async def submit(self, item: Item, note: Callable[[Answer], None]) -> Answer:
         """Reserves `item` with the next batch; the answer comes when it is final, refused, or not known in time.
 
+        `note` is given what is so meanwhile, which is that it is pending: its caller may not have the time to wait.
         Raises ShardClosedError (nothing was reserved) or ShardUnreachableError (unknown; ask again).
         """
         if len(self._waiting) >= self._settings.queue_max:
             return Answer(Refused("overloaded"), 0)
-        waiter = _Waiter(item, asyncio.get_running_loop().create_future())
+        waiter = _Waiter(item, asyncio.get_running_loop().create_future(), note)
         self._waiting.append(waiter)
         if self._drain_task is None:
             self._start()
@@ -124,7 +136,7 @@ class Lane:
             self._start()
 
     async def _drain(self) -> None:
-        acknowledged: _Acknowledged | None = None
+        acknowledged: _InFlight | None = None
         while self._waiting or acknowledged:
             batch = self._take()
             try:
@@ -148,7 +160,7 @@ class Lane:
                 batch.append(waiter)
         return batch
 
-    async def _commit(self, batch: list[_Waiter], before: _Acknowledged | None) -> _Acknowledged | None:
+    async def _commit(self, batch: list[_Waiter], before: _InFlight | None) -> _InFlight | None:
         """Takes one batch as far as Kafka's acknowledgement, confirming the one before on the way."""
         metrics.BATCH_ITEMS.observe(len(batch))
         items = [waiter.item for waiter in batch]
@@ -171,10 +183,13 @@ class Lane:
             return None
         if before:
             before.resolve(reply.confirmed[0])
-        finals = _resolve_decided(batch, reply, entry)
+        crowded, finals = _resolve_decided(batch, reply, entry)
+        # First in the next batch: they came before those who wait.
+        self._waiting.extendleft(reversed(crowded))
         if entry is None:
             return None
-        acknowledged = _Acknowledged(Confirm(reply.epoch, reply.entry), entry.at_ms, finals)
+        acknowledged = _InFlight(Confirm(reply.epoch, reply.entry), entry.at_ms, finals)
+        acknowledged.note()
         record = await compose_record(self._amounts, reply.epoch, reply.entry, entry)
         try:
             with metrics.PUBLISH_SECONDS.time():
@@ -185,7 +200,7 @@ class Lane:
             return None
         return acknowledged
 
-    async def _confirm_alone(self, acknowledged: _Acknowledged) -> None:
+    async def _confirm_alone(self, acknowledged: _InFlight) -> None:
         try:
             (confirmed,) = await confirm(self._client, self._shard, [acknowledged.confirm])
         except (ShardClosedError, ShardUnreachableError):
@@ -193,11 +208,17 @@ class Lane:
         acknowledged.resolve(confirmed)
 
 
-def _resolve_decided(batch: list[_Waiter], reply: Reply, entry: Entry | None) -> list[tuple[_Waiter, Answer]]:
-    """Answers all but those reserved just now: these come back with the answer that the confirm makes final."""
+def _resolve_decided(
+    batch: list[_Waiter], reply: Reply, entry: Entry | None
+) -> tuple[list[_Waiter], list[tuple[_Waiter, Answer]]]:
+    """Answers all but those whose turn is in the next batch, and those reserved just now: these come back with the
+    answer that the confirm makes final."""
     splits = dict(entry.packets) if entry else {}
-    finals = []
+    crowded, finals = [], []
     for waiter, result in zip(batch, reply.results, strict=True):
+        if result == _CROWDED:
+            crowded.append(waiter)
+            continue
         if not isinstance(result, Reserved):
             waiter.resolve(Answer(result, reply.now_ms))
             continue
@@ -212,4 +233,4 @@ def _resolve_decided(batch: list[_Waiter], reply: Reply, entry: Entry | None) ->
             case OperationItem():
                 final = OperationFound(result.id, reply.now_ms, result.terms or item.terms)
         finals.append((waiter, Answer(final, reply.now_ms, fresh=not result.repeated)))
-    return finals
+    return crowded, finals

@@ -4,16 +4,13 @@ from enum import Enum
 
 from msgspec import Struct
 
-from redpacket.books.database import Books
+from redpacket.books.database import Books, BooksUnavailableError
 from redpacket.books.snapshots import known_identities, operation_snapshots, wallet_snapshots
 from redpacket.commit.rounds import Gathered
 from redpacket.ops import metrics
 from redpacket.shard.client import ShardClient, ShardClosedError
 from redpacket.shard.fence import fence_state
 from redpacket.shard.load import Installed, load_operation, load_wallet, refresh_wallet
-
-# Operations in one snapshot; a packet among them may have 10,000 claims.
-_LOADED_AT_ONCE = 16
 
 
 class Loaded(Enum):
@@ -29,6 +26,10 @@ class Absent(Struct, frozen=True):
     next_offset: int
 
 
+_LoadedOperation = Loaded | Absent | BooksUnavailableError
+_LoadedOperations = dict[str, _LoadedOperation]
+
+
 class Loader:
     """Loads, a round at a time for each shard. All raise BooksUnavailableError, ShardClosedError,
     ShardUnreachableError or MemoryFullError."""
@@ -36,7 +37,7 @@ class Loader:
     def __init__(self, client: ShardClient, books: Books) -> None:
         self._client = client
         self._books = books
-        self._operations: Gathered[int, str, Loaded | Absent] = Gathered(self._load_operations)
+        self._operations: Gathered[int, str, _LoadedOperation] = Gathered(self._load_operations)
         self._wallets: Gathered[int, str, Loaded] = Gathered(self._load_wallets)
 
     async def aclose(self) -> None:
@@ -45,13 +46,16 @@ class Loader:
 
     async def load_operation(self, shard: int, identity: str) -> Loaded | Absent:
         """Loads the operation of this identity, with the claims of a packet, or proves that there is none."""
-        return await self._operations.join(shard, identity)
+        loaded = await self._operations.join(shard, identity)
+        if isinstance(loaded, BooksUnavailableError):
+            raise loaded
+        return loaded
 
     async def load_wallet(self, shard: int, owner: str) -> Loaded:
         """Loads the wallet, or refreshes what has come in where it is there."""
         return await self._wallets.join(shard, owner)
 
-    async def _load_operations(self, shard: int, identities: list[str]) -> dict[str, Loaded | Absent]:
+    async def _load_operations(self, shard: int, identities: list[str]) -> _LoadedOperations:
         # The floor first, then the snapshot: only a snapshot that reaches the floor of a time after the key was found
         # absent proves that it was never there.
         state = await fence_state(self._client, shard)
@@ -60,14 +64,18 @@ class Loader:
         snapshot = await known_identities(self._books, shard, identities)
         if snapshot.next_offset < state.floor:
             return dict.fromkeys(identities, Loaded.BEHIND)
-        loaded: dict[str, Loaded | Absent] = dict.fromkeys(identities, Absent(snapshot.next_offset))
-        for start in range(0, len(snapshot.identities), _LOADED_AT_ONCE):
-            loaded |= await self._load_known(shard, snapshot.identities[start : start + _LOADED_AT_ONCE])
+        loaded: _LoadedOperations = dict.fromkeys(identities, Absent(snapshot.next_offset))
+        for chunk in snapshot.in_chunks():
+            try:
+                loaded |= await self._load_known(shard, chunk)
+            except BooksUnavailableError as error:
+                # What was too much, or came at a bad moment, is told to those who asked for it.
+                loaded |= dict.fromkeys(chunk, error)
         return loaded
 
-    async def _load_known(self, shard: int, identities: list[str]) -> dict[str, Loaded | Absent]:
+    async def _load_known(self, shard: int, identities: list[str]) -> _LoadedOperations:
         snapshot = await operation_snapshots(self._books, shard, identities)
-        loaded: dict[str, Loaded | Absent] = {}
+        loaded: _LoadedOperations = {}
         for identity, known in snapshot.operations.items():
             installed = await load_operation(self._client, shard, snapshot.next_offset, identity, known)
             metrics.LOADS.labels("packet" if known.state else "operation").inc()

@@ -17,7 +17,17 @@ from redpacket.ids import OperationId
 from redpacket.log.producer import LogProducer, LogUnavailableError
 from redpacket.settings import Settings
 from redpacket.shard.client import ShardClient
-from redpacket.shard.reserve import ClaimItem, CloseItem, Item, Missing, OperationItem, Pending, Refused, packet_part
+from redpacket.shard.reserve import (
+    ClaimItem,
+    CloseItem,
+    Item,
+    Missing,
+    OperationItem,
+    Pending,
+    Refused,
+    Stalled,
+    packet_part,
+)
 
 # An entry older than this has lost its publisher, or its publisher has lost Kafka: whoever repeats the request
 # publishes it again. A healthy one is confirmed within some milliseconds.
@@ -64,7 +74,7 @@ class CommitPath:
         item = ClaimItem(packet.identity, str(packet), deadline_ms, owner)
         answer = await self._resolve(packet.shard, item, deadline_s)
         if answer.result == Refused("sold_out"):
-            await self._sold_out.remember(packet)
+            self._sold_out.remember(packet)
         return answer
 
     async def reserve_operation(
@@ -93,17 +103,18 @@ class CommitPath:
         return deadline_s, self._client.clock.redis_ms(deadline_s)
 
     async def _resolve(self, shard: int, item: Item, deadline_s: float) -> Answer:
-        answer = Answer(Refused("late"), 0)
+        attempt = _Attempt(item)
         try:
             async with asyncio.timeout_at(deadline_s):
-                attempt = _Attempt(item)
                 while True:
-                    answer = await self._lanes[shard].submit(attempt.item)
+                    answer = await self._lanes[shard].submit(attempt.item, attempt.note)
+                    attempt.note(answer)
                     if await self._is_final(shard, attempt, answer):
                         return attempt.refusal or answer
         except TimeoutError:
             # Recorded but not known to be final: 202. Never recorded, as far as is known: come back.
-            return answer if isinstance(answer.result, Pending) else Answer(Refused("late"), answer.now_ms)
+            last = attempt.last
+            return last if isinstance(last.result, Pending) else Answer(Refused("late"), last.now_ms)
 
     async def _is_final(self, shard: int, attempt: "_Attempt", answer: Answer) -> bool:
         """False after having done what makes it worth to submit the item again."""
@@ -113,6 +124,11 @@ class CommitPath:
             case Pending(entry, at_ms):
                 await self._see_to_entry(shard, entry, answer.now_ms - at_ms, attempt)
                 return False
+            case Stalled(entry):
+                # Where its publisher has died, this ends it; where Kafka is away, nobody waits here for it.
+                self._repeater.begin(shard, entry)
+                attempt.refusal = Answer(Refused("stalled"), answer.now_ms)
+                return True
             case Refused("busy") if attempt.busy < _BUSY_TRIES:
                 attempt.busy += 1
                 await asyncio.sleep(next(attempt.pauses))
@@ -146,7 +162,8 @@ class CommitPath:
         return False
 
     async def _see_to_entry(self, shard: int, entry: int, age_ms: int, attempt: "_Attempt") -> None:
-        if age_ms >= _REPEAT_AFTER_MS:
+        # One from the future is as old as the time by which Redis's clock was set back, or older.
+        if not 0 <= age_ms < _REPEAT_AFTER_MS:
             try:
                 if await self._repeater.repeat(shard, entry):
                     return
@@ -167,7 +184,11 @@ class _Attempt:
 
     def __init__(self, item: Item) -> None:
         self.item = item
+        self.last = Answer(Refused("late"), 0)
         self.refusal: Answer | None = None
         self.busy = 0
         self.short = 0
         self.pauses = _pauses()
+
+    def note(self, answer: Answer) -> None:
+        self.last = answer

@@ -29,6 +29,10 @@ class Repeater:
         """
         return await self._repeats.join((shard, entry))
 
+    def begin(self, shard: int, entry: int) -> None:
+        """The same, and nobody waits for it."""
+        self._repeats.begin((shard, entry))
+
     async def _repeat(self, key: tuple[int, int]) -> bool:
         shard, number = key
         taken = await take_entry(self._client, shard, number, self._lease_ms)

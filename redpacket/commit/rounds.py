@@ -19,14 +19,20 @@ class Rounds(Generic[K, T]):
 
     async def join(self, key: K) -> T:
         """What the first call for `key` that starts after now gives or raises."""
-        task = self._waiting.get(key)
-        if task is None:
-            task = asyncio.create_task(self._run(key, self._running.get(key)))
-            # Every caller may have left by the time it fails; then nobody else asks for the exception.
-            task.add_done_callback(lambda done: done.cancelled() or done.exception())
-            self._waiting[key] = task
         # Shielded: one caller's deadline must not take the answer from the others.
-        return await asyncio.shield(task)
+        return await asyncio.shield(self._waiting.get(key) or self._start(key))
+
+    def begin(self, key: K) -> None:
+        """Sees to it that a call for `key` is under way; nobody waits for it."""
+        if key not in self._running and key not in self._waiting:
+            self._start(key)
+
+    def _start(self, key: K) -> asyncio.Task[T]:
+        task = asyncio.create_task(self._run(key, self._running.get(key)))
+        # Every caller may have left by the time it fails; then nobody else asks for the exception.
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        self._waiting[key] = task
+        return task
 
     async def aclose(self) -> None:
         """Ends what is under way: nobody may be left who waits for it."""

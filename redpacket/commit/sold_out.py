@@ -7,8 +7,10 @@ from redpacket.ids import OperationId
 from redpacket.shard.client import MemoryFullError, ShardClient, ShardClosedError, ShardUnreachableError
 from redpacket.shard.read import Absent, read_winners
 
-# Winners of all packets that are remembered, some 100 bytes each; the packets asked for last are kept.
+# What is remembered, in winners: some 100 bytes each. A packet by itself takes as much as five. Those asked for last
+# are kept.
 _WINNERS_KEPT = 500_000
+_PACKET_WEIGHT = 5
 
 
 class SoldOut:
@@ -20,7 +22,7 @@ class SoldOut:
     def __init__(self, client: ShardClient) -> None:
         self._client = client
         self._winners: OrderedDict[OperationId, frozenset[str]] = OrderedDict()
-        self._kept = 0
+        self._weight = 0
         self._readings: Rounds[OperationId, None] = Rounds(self._read)
 
     async def aclose(self) -> None:
@@ -34,14 +36,12 @@ class SoldOut:
         self._winners.move_to_end(packet)
         return True
 
-    async def remember(self, packet: OperationId) -> None:
-        """Called where somebody was told that the packet is sold out."""
+    def remember(self, packet: OperationId) -> None:
+        """Somebody was told that the packet is sold out: from some moment on it is answered from here."""
         if packet not in self._winners:
-            await self._readings.join(packet)
+            self._readings.begin(packet)
 
     async def _read(self, packet: OperationId) -> None:
-        if packet in self._winners:
-            return
         try:
             winners = await read_winners(self._client, packet.shard, packet.identity, str(packet))
         except (ShardClosedError, ShardUnreachableError, MemoryFullError):
@@ -49,7 +49,7 @@ class SoldOut:
         if isinstance(winners, Absent) or not winners:
             return
         self._winners[packet] = frozenset(winners)
-        self._kept += len(winners)
-        while self._kept > _WINNERS_KEPT and len(self._winners) > 1:
+        self._weight += len(winners) + _PACKET_WEIGHT
+        while self._weight > _WINNERS_KEPT and len(self._winners) > 1:
             _, dropped = self._winners.popitem(last=False)
-            self._kept -= len(dropped)
+            self._weight -= len(dropped) + _PACKET_WEIGHT

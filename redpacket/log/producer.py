@@ -6,6 +6,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from redpacket.log.record import Record, encode_record
+from redpacket.log.stop import stop_within
 from redpacket.settings import Settings
 
 
@@ -37,12 +38,8 @@ class LogProducer:
             raise LogUnavailableError(f"kafka does not answer: {error!r}") from error
 
     async def stop(self) -> None:
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                await self._producer.stop()
-        except TimeoutError:
-            # What was not acknowledged is still in an outbox, and is published again from there.
-            return
+        # What is not acknowledged by then is still in an outbox, and is published again from there.
+        await stop_within(self._timeout_s, self._producer.stop())
 
     async def append(self, shard: int, record: Record) -> int:
         """The record's offset, once acknowledged. Raises LogUnavailableError."""

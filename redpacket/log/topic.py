@@ -9,6 +9,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from redpacket.log.producer import LogUnavailableError
+from redpacket.log.stop import stop_within
 from redpacket.settings import Settings
 
 _ADMIN_TIMEOUT_S = 30.0
@@ -78,15 +79,11 @@ class LogEnds:
         except KafkaError as error:
             await self.stop()
             raise LogUnavailableError(f"kafka does not answer: {error!r}") from error
-        # A consumer stopped before its own tasks took their first step raises CancelledError (aiokafka 0.14).
+        # A consumer stopped before its own tasks took their first step is stopped by half (aiokafka 0.14).
         await asyncio.sleep(0)
 
     async def stop(self) -> None:
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                await self._consumer.stop()
-        except TimeoutError:
-            return  # it holds nothing that could be lost
+        await stop_within(self._timeout_s, self._consumer.stop())
 
     async def read(self) -> list[int]:
         """By shard, the offset that the next record will get. Raises LogUnavailableError."""

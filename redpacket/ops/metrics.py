@@ -17,6 +17,9 @@ OUTBOX_ENTRIES = Gauge("redpacket_outbox_entries", "Batches that are reserved an
 OUTBOX_AGE_SECONDS = Gauge("redpacket_outbox_age_seconds", "How long the oldest of them has been waiting.", ["shard"])
 RELAYED = Counter("redpacket_relayed_entries_total", "Entries published by the owner because nobody else did.")
 EXPIRED = Counter("redpacket_expired_packets_total", "Packets whose rest went back because their time was over.")
+CHORE_BUGS = Counter(
+    "redpacket_chore_bugs_total", "Errors in an owner's chore that nobody expected; see the log.", ["chore"]
+)
 EVICTIONS = Counter("redpacket_evictions_total", "What has left Redis because nobody used it.", ["kind"])
 UNLINKED = Counter("redpacket_unlinked_keys_total", "Keys of older epochs that were deleted.")
 REDIS_BYTES = Gauge("redpacket_redis_used_bytes", "What Redis has allocated, as last asked for.")

@@ -100,20 +100,26 @@ class Missing(Struct, frozen=True, array_like=True, tag="missing"):
     wallet: bool
 
 
+class Stalled(Struct, frozen=True, array_like=True, tag="stalled"):
+    """Nothing new is reserved before `entry`, which is old, is published: the log takes nothing, or nobody tries."""
+
+    entry: int
+
+
 class Refused(Struct, frozen=True, array_like=True, tag="refused"):
-    """`overloaded`: too much is unconfirmed, or memory is short; `stalled`: the log takes nothing now; `busy`: it
-    depends on what is unconfirmed; `limit`: more has come in to the wallet than can be counted; `frozen`: it waits for
-    a person to decide about a dead letter."""
+    """`overloaded`: too much is unconfirmed, or memory is short; `stalled`: see Stalled; `crowded`: its turn is in the
+    next batch; `busy`: it depends on what is unconfirmed, or is about to end; `limit`: more has come in to the wallet
+    than can be counted; `frozen`: it waits for a person to decide about a dead letter."""
 
     why: Literal[
         "not_found",
         "late",
         "overloaded",
         "stalled",
+        "crowded",
         "busy",
         "sold_out",
         "expired",
-        "closing",
         "closed",
         "not_due",
         "short",
@@ -122,7 +128,7 @@ class Refused(Struct, frozen=True, array_like=True, tag="refused"):
     ]
 
 
-Result = Reserved | ClaimFound | OperationFound | PacketOver | Pending | Missing | Refused
+Result = Reserved | ClaimFound | OperationFound | PacketOver | Pending | Missing | Stalled | Refused
 
 
 class OutboxLimits(Struct, frozen=True):

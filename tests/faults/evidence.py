@@ -57,7 +57,7 @@ class Claim(Struct, frozen=True):
 
 
 class ShardLog(Struct, frozen=True):
-    """`records`: the bytes of every record of the partition, from offset 0 on. `chain`: the ledger's link of each that
+    """`records`: the bytes of every record of the partition below next_offset. `chain`: the ledger's link of each that
     is settled, in their order; `head`: the last by itself."""
 
     next_offset: int
@@ -106,7 +106,10 @@ async def gather_evidence(system: System) -> Evidence:
     for row in links:
         chains.setdefault(row["shard"], []).append(row["chain"])
     logs = (
-        ShardLog(row["next_offset"], row["chain"], tuple(chains.get(shard, ())), tuple(log[shard]))
+        # A packet may have expired since the ledger was read.
+        ShardLog(
+            row["next_offset"], row["chain"], tuple(chains.get(shard, ())), tuple(log[shard][: row["next_offset"]])
+        )
         for shard, row in enumerate(shards)
     )
     return msgspec.structs.replace(books, shards=tuple(logs))

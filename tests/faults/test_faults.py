@@ -98,8 +98,8 @@ async def _inflict(fault: Fault, scene: Scene, phones: Phones) -> Episode:
 
 
 async def _come_to_rest(system: System, phones: Phones, file: Path) -> None:
-    """Every unknown outcome is asked for until it is known; what ends within minutes has ended; the log and
-    the ledger end at one place, and stay there."""
+    """Every unknown outcome is asked for until it is known; every packet that ends within minutes has ended; the log
+    and the ledger end at one place, and stay there."""
     await resolve(phones, unresolved(read_requests(file)), BACK_MAX_S)
     async with asyncio.timeout(2 * BACK_MAX_S):
         while True:

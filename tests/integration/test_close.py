@@ -69,7 +69,7 @@ async def test_a_close_waits_for_what_is_unconfirmed_and_stops_new_claims_meanwh
         reply, entry = await reserve(worker.client, packet.shard, LIMITS, [], [item])
         assert isinstance(reply.results[0], Pending)
         assert entry is None
-        assert (await worker.path.claim_share(packet, "carol")).result == Refused("closing")
+        assert (await worker.path.claim_share(packet, "carol")).result == Refused("busy")
         held = await PacketReader(worker.client, worker.loader).packet(packet)
         assert held.head.state == "closing"
         assert await read_closing(worker.client, packet.shard, 10) == (str(packet),)
@@ -179,7 +179,7 @@ async def test_a_claim_and_a_close_at_once_never_count_a_share_twice(deployment:
 
         for answers in await asyncio.gather(*map(both, packets)):
             assert over(answers.pop()).state == "closed"
-            assert all(it.fresh or it.result in (Refused("closed"), Refused("closing")) for it in answers), answers
+            assert all(it.fresh or it.result in (Refused("closed"), Refused("busy")) for it in answers), answers
         await deployment.settled(one)
         assert not await deployment.rows("SELECT FROM dead_letter")
         for packet in packets:

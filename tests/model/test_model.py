@@ -39,3 +39,9 @@ def test_every_rule_is_looked_at_and_listed() -> None:
     assert set(MISSED_IN) == set(Rule)
     lines = (Path(__file__).parents[2] / "ARCHITECTURE.md").read_text().splitlines()
     assert [line for line in lines if re.match(r"\| R\d", line)] == [rule.row for rule in Rule]
+
+
+def test_the_document_of_the_models_says_of_every_rule_where_it_stands_in_the_code() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "model.md").read_text()
+    for rule in Rule:
+        assert f"Without it {rule.why}. Model: {rule.step}. Code: {rule.code}." in text

@@ -143,7 +143,6 @@ REFUSALS: list[tuple[Any, int, str]] = [
     (Refused("not_found"), 404, "not_found"),
     (Refused("sold_out"), 409, "sold_out"),
     (Refused("expired"), 410, "packet_expired"),
-    (Refused("closing"), 410, "packet_closed"),
     (Refused("closed"), 410, "packet_closed"),
     (Refused("busy"), 503, "unavailable"),
     (Refused("late"), 503, "unavailable"),

@@ -3,6 +3,7 @@
 --
 -- keys   as in reserve.lua
 
+local SHARES_NAMED_MAX = 50000 -- some 0.1 s to compute the amounts of, where nothing of them is kept
 local ENTRIES_KEPT = 8 -- longer lists of entries are cut to those still in the outbox when they are written
 
 local function still_unconfirmed(fence, entries)
@@ -82,13 +83,17 @@ end
 local function refused_at_the_door(batch, deadline)
   if deadline > 0 and batch.now > deadline then return { 'refused', 'late' } end
   if batch.outbox_is_full then return { 'refused', 'overloaded' } end
-  if batch.stalled then return { 'refused', 'stalled' } end
+  if batch.stalled then return { 'stalled', batch.stalled } end
   return nil
 end
 
--- Its split goes into the entry, once: the amounts follow from it.
+-- Its split goes into the entry, once: the amounts follow from it, and take a moment to be computed, in which the entry
+-- is unconfirmed. False where that is too much for this batch; the item's turn is in the next one.
 local function name_packet(batch, id, packet)
-  if batch.packets_named[id] then return end
+  if batch.packets_named[id] then return true end
+  if batch.shares_named > 0 and batch.shares_named + packet.shares > SHARES_NAMED_MAX then return false end
   batch.packets_named[id] = true
+  batch.shares_named = batch.shares_named + packet.shares
   batch.packets[#batch.packets + 1] = { id, cmsgpack.unpack(packet.split) }
+  return true
 end

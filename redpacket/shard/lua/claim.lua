@@ -12,12 +12,12 @@ local function claim_of(batch, packet, owner)
   return tonumber(share), tonumber(at), tonumber(entry)
 end
 
+-- Of a packet that is not sold out.
 local function next_share(batch, packet)
   if packet.filled < packet.holes then
     packet.filled = packet.filled + 1
     return tonumber(redis.call('LINDEX', batch.fence.prefix .. 'holes:' .. packet.identity, packet.filled - 1))
   end
-  if packet.next >= packet.shares then return nil end
   packet.next = packet.next + 1
   return packet.next
 end
@@ -39,22 +39,25 @@ local function decide_claim(batch, item)
     return pending(batch, operation.entry)
   end
   if operation.frozen then return { 'refused', 'frozen' } end
-  if packet.state ~= '' then return { 'refused', packet.state } end
-  if batch.now >= packet.expires_at then return { 'refused', 'expired' } end
-  local refusal = refused_at_the_door(batch, deadline)
-  if refusal then return refusal end
-
-  share = next_share(batch, packet)
-  if not share then
-    -- No 409 because of a claim that may yet die.
+  -- No 409 and no 410 because of a claim or a refund that may yet die.
+  if packet.taken == packet.shares then
     return { 'refused', first_unconfirmed(batch, packet) and 'busy' or 'sold_out' }
   end
+  if packet.state == 'closed' or packet.state == 'expired' then
+    return { 'refused', first_unconfirmed(batch, packet) and 'busy' or packet.state }
+  end
+  if batch.now >= packet.expires_at then return { 'refused', 'expired' } end
+  if packet.state == 'closing' then return { 'refused', 'busy' } end
+  local refusal = refused_at_the_door(batch, deadline)
+  if refusal then return refusal end
+  if not name_packet(batch, id, packet) then return { 'refused', 'crowded' } end
+
+  share = next_share(batch, packet)
   packet.taken = packet.taken + 1
   packet.sequence = packet.sequence + 1
   packet.claims[owner] = { share, packet.sequence }
   packet.written[#packet.written + 1] = owner
   remember_entry(batch, packet)
-  name_packet(batch, id, packet)
   batch.items[#batch.items + 1] = { 'claim', id, owner, share, packet.sequence }
   return { 'reserved', 0, share, '', '', false }
 end

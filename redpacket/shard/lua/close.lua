@@ -30,26 +30,25 @@ local function decide_close(batch, item)
     return pending(batch, operation.entry)
   end
   if operation.frozen then return { 'refused', 'frozen' } end
-  if why == 'expired' and batch.now < packet.expires_at then return { 'refused', 'not_due' } end
+  local due = batch.now >= packet.expires_at
+  if why == 'expired' and not due then return { 'refused', 'not_due' } end
   local waits_for = first_unconfirmed(batch, packet)
   local sold_out = packet.taken == packet.shares
-  if sold_out and not waits_for then
-    if packet.state == 'closing' then packet.moved_to = '' end
-    return { 'over', 'sold_out', 0 }
-  end
+  if sold_out and not waits_for then return { 'over', 'sold_out', 0 } end
   local refusal = refused_at_the_door(batch, deadline)
   if refusal then return refusal end
   if waits_for then
-    -- Only where its owner asked for it: what has expired takes no claims anyhow, and ends as expired.
-    if why == 'closed' and not sold_out then packet.state, packet.moved_to = 'closing', 'closing' end
+    -- What has expired takes no claims anyhow.
+    if not due and not sold_out then packet.state, packet.moved_to = 'closing', 'closing' end
     return pending(batch, waits_for)
   end
 
-  packet.state, packet.moved_to, packet.over_at, packet.refund_entry = why, why, batch.now, batch.entry
+  if not name_packet(batch, id, packet) then return { 'refused', 'crowded' } end
+  local state = due and 'expired' or 'closed'
+  packet.state, packet.moved_to, packet.over_at, packet.refund_entry = state, state, batch.now, batch.entry
   remember_entry(batch, packet)
-  name_packet(batch, id, packet)
-  batch.items[#batch.items + 1] = { 'close', id, why, packet.next, holes_left(batch, packet) }
-  return { 'reserved', 0, 0, '', why, false }
+  batch.items[#batch.items + 1] = { 'close', id, state, packet.next, holes_left(batch, packet) }
+  return { 'reserved', 0, 0, '', state, false }
 end
 
 local function write_state(batch, operation, packet)

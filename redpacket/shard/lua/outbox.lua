@@ -12,15 +12,15 @@ local function put_entry(fence, entry, at, packed)
   redis.call('ZADD', fence.prefix .. 'outbox_times', at, entry)
 end
 
--- The time of an entry that is in the outbox.
+-- The time of an entry; 0, which is long ago, where it is not known.
 local function time_of_entry(fence, entry)
-  return tonumber(redis.call('ZSCORE', fence.prefix .. 'outbox_times', entry))
+  return tonumber(redis.call('ZSCORE', fence.prefix .. 'outbox_times', entry) or 0)
 end
 
--- How many entries there are, and the time of the oldest, nil where there is none.
+-- How many entries there are, and the number and time of the oldest, nil where there is none.
 local function outbox_size(fence)
   local oldest = redis.call('ZRANGE', fence.prefix .. 'outbox_times', 0, 0, 'WITHSCORES')
-  return redis.call('ZCARD', fence.prefix .. 'outbox_times'), tonumber(oldest[2])
+  return redis.call('ZCARD', fence.prefix .. 'outbox_times'), tonumber(oldest[1]), tonumber(oldest[2])
 end
 
 -- Deletes the entries of `confirms` ({epoch, entry} each); 1 or 0 for each: 0 where the epoch has passed.
@@ -55,15 +55,19 @@ local function take_entry(keys, args)
 end
 
 -- survey_outbox(older_than_ms, limit): packed {now, entries, age of the oldest in ms, {entry...}}: those that are older,
--- the oldest first; or STALE.
+-- the oldest first, and those from the future: they are as old as the time by which the clock was set back, or older; or
+-- STALE.
 local function survey_outbox(keys, args)
   local fence = open_fence(keys[1])
   if not fence then return STALE end
-  local now = now_ms()
-  local entries, oldest = outbox_size(fence)
-  local older = redis.call('ZRANGEBYSCORE', fence.prefix .. 'outbox_times', '-inf', now - tonumber(args[1]), 'LIMIT', 0, args[2])
+  local now, times, limit = now_ms(), fence.prefix .. 'outbox_times', tonumber(args[2])
+  local entries, _, oldest = outbox_size(fence)
+  local older = redis.call('ZRANGEBYSCORE', times, '-inf', now - tonumber(args[1]), 'LIMIT', 0, limit)
+  for _, entry in ipairs(redis.call('ZRANGEBYSCORE', times, '(' .. string.format('%d', now), '+inf', 'LIMIT', 0, limit)) do
+    older[#older + 1] = entry
+  end
   for i, entry in ipairs(older) do older[i] = tonumber(entry) end
-  return cmsgpack.pack({ now, entries, oldest and now - oldest or 0, older })
+  return cmsgpack.pack({ now, entries, oldest and math.max(0, now - oldest) or 0, older })
 end
 
 redis.register_function{ function_name = NAME('confirm'), callback = confirm, flags = { 'allow-oom' } }

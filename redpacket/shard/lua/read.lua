@@ -14,8 +14,8 @@ local function find_packet(fence, identity, id)
 end
 
 -- read_packet(identity, id): {packed {now, at, terms, unconfirmed send (entry or 0), expires_at, next, taken, state,
--- holes}, packed entry...}; state is 'closing' until the refund is confirmed; the entries are those still in the outbox that hold claims of it: what they took is not
--- confirmed.
+-- holes}, packed entry...}; state is 'closing' until the refund is confirmed; the entries are those still in the outbox
+-- that hold claims of it: what they took is not confirmed.
 local function read_packet(keys, args)
   local fence = open_fence(keys[1])
   if not fence then return STALE end

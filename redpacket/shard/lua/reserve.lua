@@ -32,7 +32,8 @@
 --        {'over', 'sold_out', 'closed' or 'expired', at}   nothing is left of the packet, and all of that is confirmed
 --        {'pending', entry, at, id or ''}  recorded in another entry that is still in the outbox; the id of an operation
 --        {'missing', operation, wallet}    1 for what must be loaded first
---        {'refused', why}
+--        {'stalled', entry}                nothing new is reserved before this one is published
+--        {'refused', why}; 'crowded' is to come again with the next batch
 
 local function write_operation(batch, operation)
   local packet = operation.packet
@@ -78,11 +79,11 @@ local function reserve(keys, args)
   local confirmed = confirm_entries(fence, confirms)
 
   local now = now_ms()
-  local entries, oldest = outbox_size(fence)
+  local entries, oldest, oldest_at = outbox_size(fence)
   local batch = {
     fence = fence, now = now, entry = tonumber(redis.call('GET', fence.prefix .. 'entry') or 0) + 1,
-    outbox_is_full = entries >= outbox_max, stalled = oldest and now - oldest > stalled_ms,
-    operations = {}, wallets = {}, packets = {}, packets_named = {}, items = {},
+    outbox_is_full = entries >= outbox_max, stalled = oldest and now - oldest_at > stalled_ms and oldest,
+    operations = {}, wallets = {}, packets = {}, packets_named = {}, shares_named = 0, items = {},
   }
   local results = {}
   for i, item in ipairs(items) do

@@ -1,0 +1,54 @@
+"""Migrations on a database that is in use: partitions are there, and rows in them."""
+
+import secrets
+from datetime import date
+
+import asyncpg
+import pytest
+
+from ledger import migrate
+from redpacket.stack.local import LocalServers
+
+DAY = date(2026, 1, 1)
+
+
+async def test_every_migration_goes_onto_a_ledger_that_is_in_use(
+    servers: LocalServers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    all_of_them = migrate._read_migrations()
+    first, *others = all_of_them
+    name = f"test_{secrets.token_hex(6)}"
+    server = await asyncpg.connect(servers.postgres_url)
+    await server.execute(f"CREATE DATABASE {name}")
+    await server.close()
+    ledger = await asyncpg.connect(servers.postgres_url.rsplit("/", 1)[0] + f"/{name}")
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr(migrate, "_read_migrations", lambda: {first: all_of_them[first]})
+            assert await migrate.migrate(ledger) == [first]
+        await ledger.execute("SELECT ensure_day($1)", DAY)
+        await ledger.execute("INSERT INTO shard (shard) VALUES (0)")
+        packet = "INSERT INTO packet (day, id, shard, owner, kind, total_minor, shares, cap_minor, min_minor, currency,"
+        packet += (
+            " greeting, commitment, opened_at, expires_at) VALUES ($1, $2, 0, 'a', 'lucky', 9, 3, 9, 1, 'CNY', '', '',"
+        )
+        packet += " now(), now())"
+        await ledger.execute(packet, DAY, "old")
+        posting = "INSERT INTO posting VALUES ($1, 0, $2, 0, $3, 'x', 1, $4, 0, 2, $4, 0, 5, now())"
+        await ledger.execute(posting, DAY, 1, "topup", 1)
+        await ledger.execute("INSERT INTO dead_letter VALUES (0, 1, 0, 'why', 'what')")
+
+        assert await migrate.migrate(ledger) == others
+        await ledger.execute("SELECT ensure_day($1)", date(2026, 1, 2))
+        for day, version in ((DAY, 2), (date(2026, 1, 2), 3)):
+            await ledger.execute(posting, day, version, "refund", version)
+            with pytest.raises(asyncpg.CheckViolationError):
+                await ledger.execute(posting, day, 9, "nonsense", 9)
+        await ledger.execute(packet, date(2026, 1, 2), "new")
+        close = "UPDATE packet SET state = 'closed', refunded_minor = 9, over_at = {} WHERE id = $1"
+        for id in ("old", "new"):
+            with pytest.raises(asyncpg.CheckViolationError):
+                await ledger.execute(close.format("NULL"), id)
+            await ledger.execute(close.format("now()"), id)
+    finally:
+        await ledger.close()
