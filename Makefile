@@ -9,7 +9,7 @@ run: .venv
 
 # Everything that runs within ten minutes, a sample of the faults included.
 test: .venv lint
-	.venv/bin/pytest $(ARGS)
+	.venv/bin/pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 # One part after the other fails under load, then every answer is held against the ledger: some ten minutes. Prints its
 # seed, times to recover, and what was answered meanwhile; FAULT_SEED=1 make test-faults plays one again.

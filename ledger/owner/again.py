@@ -1,12 +1,15 @@
 """What an owner does again and again, and what may fail meanwhile because a part is away or a shard is closed."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 
 from ledger.owner.open import AbandonedError
 from redpacket.books.database import POSTGRES_FAILURES, BooksUnavailableError
 from redpacket.log.producer import LogUnavailableError
 from redpacket.shard.client import MemoryFullError, ShardClosedError, ShardUnreachableError
+
+_TELL_AGAIN_S = 10.0
 
 UNAVAILABLE = (
     AbandonedError,
@@ -32,3 +35,17 @@ async def again_and_again(
         except UNAVAILABLE as error:
             failed(error)
         await asyncio.sleep(pause_s)
+
+
+def teller(logger: logging.Logger, what: str) -> Callable[[Exception], None]:
+    """Logs what fails, not more often than a person reads."""
+    told_at_s = 0.0
+
+    def tell(error: Exception) -> None:
+        nonlocal told_at_s
+        now_s = asyncio.get_running_loop().time()
+        if now_s - told_at_s > _TELL_AGAIN_S:
+            told_at_s = now_s
+            logger.warning("%s: %r", what, error)
+
+    return tell

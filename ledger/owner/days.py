@@ -3,7 +3,7 @@
 import logging
 from datetime import UTC, date, datetime, timedelta
 
-from ledger.owner.again import again_and_again
+from ledger.owner.again import again_and_again, teller
 from ledger.settle.transaction import Settler
 
 logger = logging.getLogger(__name__)
@@ -23,7 +23,4 @@ async def keep_days_ahead(settler: Settler) -> None:
             await settler.ensure_days(today + timedelta(days=ahead) for ahead in range(_DAYS_AHEAD + 1))
             made_for = today
 
-    def failed(error: Exception) -> None:
-        logger.warning("the days ahead have no partitions yet: %r", error)
-
-    await again_and_again(make, _LOOK_AGAIN_S, failed)
+    await again_and_again(make, _LOOK_AGAIN_S, teller(logger, "partitions for the days ahead"))

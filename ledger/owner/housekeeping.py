@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from msgspec import Struct
 
-from ledger.owner.again import UNAVAILABLE, again_and_again
+from ledger.owner.again import UNAVAILABLE, again_and_again, teller
 from ledger.owner.open import Opener
 from ledger.owner.shut import ShutEpochs
 from redpacket.ops import metrics
@@ -16,7 +16,6 @@ from redpacket.shard.fence import fence_state
 logger = logging.getLogger(__name__)
 
 _LOOK_AGAIN_S = 0.25
-_TELL_AGAIN_S = 10.0
 
 
 class Chore(Struct, frozen=True):
@@ -82,10 +81,10 @@ class Housekeeping:
                 metrics.CHORE_BUGS.labels(chore.name).inc()
                 logger.exception("shard %d: %s", shard, chore.name)
 
-        await again_and_again(do, chore.pause_s, self._teller(shard, chore.name))
+        await again_and_again(do, chore.pause_s, teller(logger, f"shard {shard}: {chore.name}"))
 
     async def _keep_open(self, shard: int) -> None:
-        tell = self._teller(shard, "opening")
+        tell = teller(logger, f"shard {shard}: opening")
 
         def failed(error: Exception) -> None:
             self._mark_closed(shard)
@@ -93,19 +92,6 @@ class Housekeeping:
             tell(error)
 
         await again_and_again(lambda: self._look_after(shard), _LOOK_AGAIN_S, failed)
-
-    def _teller(self, shard: int, what: str) -> Callable[[Exception], None]:
-        """Logs what fails, not more often than a person reads."""
-        told_at_s = 0.0
-
-        def tell(error: Exception) -> None:
-            nonlocal told_at_s
-            now_s = asyncio.get_running_loop().time()
-            if now_s - told_at_s > _TELL_AGAIN_S:
-                told_at_s = now_s
-                logger.warning("shard %d: %s: %r", shard, what, error)
-
-        return tell
 
     async def _look_after(self, shard: int) -> None:
         epoch = await self._open_epoch(shard)

@@ -7,7 +7,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 
-from ledger.owner.again import again_and_again
+from ledger.owner.again import again_and_again, teller
 from redpacket.books.database import Books
 from redpacket.books.snapshots import known_identities, operation_snapshots, wallet_snapshots
 from redpacket.ops import metrics
@@ -55,11 +55,7 @@ class Janitor:
 
     async def keep(self) -> None:
         """Until cancelled."""
-
-        def failed(error: Exception) -> None:
-            logger.warning("memory cannot be looked after: %r", error)
-
-        await again_and_again(self._look, _LOOK_AGAIN_S, failed)
+        await again_and_again(self._look, _LOOK_AGAIN_S, teller(logger, "looking after memory"))
 
     async def _look(self) -> None:
         used = await self._client.used_memory_bytes()

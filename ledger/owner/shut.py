@@ -7,7 +7,7 @@ import logging
 
 import asyncpg
 
-from ledger.owner.again import again_and_again
+from ledger.owner.again import again_and_again, teller
 from redpacket.sql import read_queries
 
 logger = logging.getLogger(__name__)
@@ -29,11 +29,7 @@ class ShutEpochs:
 
     async def keep_reading(self) -> None:
         """Until cancelled. Without Postgres nothing is shut: no opening could come to its end."""
-
-        def failed(error: Exception) -> None:
-            logger.debug("the epochs that are shut cannot be read: %r", error)
-
-        await again_and_again(self._read, _LOOK_AGAIN_S, failed)
+        await again_and_again(self._read, _LOOK_AGAIN_S, teller(logger, "reading the epochs that are shut"))
 
     async def _read(self) -> None:
         rows = await self._pool.fetch(_QUERIES["epochs_shut"])

@@ -14,7 +14,7 @@ from redpacket.shard.load import Installed, load_operation, load_wallet, refresh
 
 
 class Loaded(Enum):
-    """`BEHIND`: the ledger has not settled up to the floor yet; ask again in a moment."""
+    """`BEHIND`: the snapshot was older than the floor, or what was staged had expired; ask again in a moment."""
 
     THERE = "there"
     BEHIND = "behind"

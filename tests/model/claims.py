@@ -201,7 +201,9 @@ class Claims:
         if unconfirmed(state.redis, packet.send) and self.keeps(Rule.SEND_CONFIRMED_FIRST):
             return "is pending", 0, ""
         if (packet.over or state.expired) and self.keeps(Rule.CLOSED_STAYS_CLOSED):
-            return "is refused: over", 0, refused_wrongly(state, who)
+            if not state.expired and not is_over(state.redis) and self.keeps(Rule.BUSY):
+                return "is told busy", 0, ""
+            return "is refused: over", 0, self._over_wrongly(state, who)
         if free:
             return f"gets share {free[0]}", free[0], ""
         if self.keeps(Rule.BUSY) and any(
@@ -209,6 +211,10 @@ class Claims:
         ):
             return "is told busy", 0, ""
         return "is sold out", 0, self._sold_out_wrongly(state, who)
+
+    def _over_wrongly(self, state: State, who: str) -> str:
+        open_again = not state.expired and self.will_hold(state).refunded < 0
+        return refused_wrongly(state, who) or (f"{who} is told over, and it may yet be open" if open_again else "")
 
     def _sold_out_wrongly(self, state: State, who: str) -> str:
         taken = len(self.will_hold(state).claims)
@@ -400,6 +406,12 @@ class Claims:
 
 def unconfirmed(redis: Redis, number: int) -> bool:
     return any(entry.number == number for entry in redis.outbox)
+
+
+def is_over(redis: Redis) -> bool:
+    """Whether what was left has gone back, and that is confirmed."""
+    packet = redis.packet
+    return packet is not None and packet.over == "closed" and not unconfirmed(redis, packet.refund_entry)
 
 
 def as_settled(packet: Packet) -> tuple[Item, ...]:

@@ -85,10 +85,10 @@ class Rule(Enum):
         "decide_claim in claim.lua",
     )
     BUSY = (
-        "No 409 and no 402 because of something unconfirmed",
-        "it may die, and the share or the money is there again",
+        "No 409, no 410 and no 402 because of something unconfirmed",
+        "it may die, and the share, the packet or the money is there again",
         "claims: Claims._decide_claim; sends: Sends._decide_send",
-        "first_unconfirmed in batch.lua",
+        "first_unconfirmed in batch.lua, decide_claim in claim.lua",
     )
     MEMORY_WHEN_CONFIRMED = (
         "A worker remembers `sold out` only when every share is confirmed",

@@ -3,7 +3,8 @@
 -- keys   as in reserve.lua, and EPOCH:load:NONCE:claims, EPOCH:load:NONCE:holes while a packet is being filled in
 -- rule   what is loaded comes from a snapshot of the ledger whose next_offset is at or above the floor, and never
 --        overwrites: a key that is there knows more than any snapshot. Absent means "new" only by such a snapshot.
--- gives  'loaded'; 'there', the key is there already; 'behind', the snapshot is below the floor; or STALE.
+-- gives  'loaded'; 'there', the key is there already; 'behind', the snapshot is below the floor, or what was staged has
+--        expired: to be tried again; or STALE.
 
 local STAGING_SECONDS = 60 -- a loader that died leaves its staging keys no longer than this
 

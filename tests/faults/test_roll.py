@@ -13,10 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
+import pytest
 
 from tests.deployment import LONG_S
 from tests.faults.crowd import send_packet
 from tests.system import System, running_system
+
+# Minutes on a busy machine.
+pytestmark = pytest.mark.faults
 
 ROLL_S = 120.0
 SHARES, TOTAL = 10_000, 100_000
