@@ -11,7 +11,7 @@ I8 the hash chain verifies.
 
 from collections.abc import Iterable, Sequence
 
-from tests.faults.audit_answers import check_answers, check_harmless
+from tests.faults.audit_answers import Window, check_answers, check_harmless
 from tests.faults.audit_books import check_books
 from tests.faults.audit_told import check_told
 from tests.faults.evidence import Evidence
@@ -19,15 +19,12 @@ from tests.faults.recorder import Request
 from tests.faults.told import index_requests
 
 
-def audit(
-    requests: Sequence[Request], evidence: Evidence, id_key: bytes, harmless: Iterable[tuple[str, float, float]] = ()
-) -> list[str]:
-    """A sentence for everything that is wrong. `harmless`: in these windows (name, from, to; seconds since 1970) no
-    request may have failed."""
+def audit(requests: Sequence[Request], evidence: Evidence, id_key: bytes, harmless: Iterable[Window] = ()) -> list[str]:
+    """A sentence for everything that is wrong. `harmless`: windows in which no request may have failed."""
     told = index_requests(requests, id_key)
     return [
         *check_books(evidence),
         *check_told(told, evidence),
         *check_answers(told, evidence),
-        *check_harmless(requests, harmless),
+        *check_harmless(told, harmless),
     ]

@@ -39,11 +39,12 @@ class Scene:
 
 @dataclass(frozen=True)
 class Fault:
-    """`harmless`: no client may notice anything."""
+    """`harmless`: no client may notice anything. `settles`: the ledger goes on meanwhile."""
 
     name: str
     inflict: Callable[[Scene], Awaitable[None]]
     harmless: bool = False
+    settles: bool = True
 
 
 def faults_in_order(seed: int) -> list[Fault]:
@@ -63,10 +64,14 @@ def faults_in_order(seed: int) -> list[Fault]:
             partial(_ledger_across_a_fence, chance.choice(("ledger-0", "ledger-1"))),
         ),
         Fault("every record logged twice", lambda scene: log_everything_again(scene.system)),
-        *(Fault(f"{kind} workers rolled", partial(_rolled, kind), harmless=True) for kind in ("api", "ledger") * 2),
+        *(_roll(kind) for kind in ("api", "ledger") * 2),
     ]
     chance.shuffle(faults)
     return faults
+
+
+def _roll(kind: str) -> Fault:
+    return Fault(f"{kind} workers rolled", partial(_rolled, kind), harmless=True, settles=kind != "ledger")
 
 
 async def _killed(name: str, scene: Scene) -> None:

@@ -20,6 +20,7 @@ class Episode(Struct, frozen=True, kw_only=True):
 
     fault: str
     harmless: bool
+    settles: bool
     began_at_s: float
     over_at_s: float
     back_s: float

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from redpacket.ids import identity_of
 from tests.faults.audit import audit
+from tests.faults.audit_answers import Window
 from tests.faults.evidence import Account, Claim, Evidence, Packet, Posting, ShardLog
 from tests.faults.load import unresolved
 from tests.faults.plan import plan_packet
@@ -85,7 +86,7 @@ def evidence() -> Evidence:
 
 
 def test_the_auditor_finds_nothing_wrong_with_what_is_right() -> None:
-    assert audit(requests(), evidence(), KEY, [("rolled", AT_S, AT_S + 20)]) == []
+    assert audit(requests(), evidence(), KEY, [Window("rolled", AT_S, AT_S + 20)]) == []
 
 
 def other_claim(**changed: Any) -> Evidence:
@@ -188,7 +189,7 @@ def again(number: int, outcome: Any, status: int, code: str = "") -> Callable[[]
         (without(4), "was told packet_closed before its owner closed it"),
         (without(4), "I5 nobody asked to close"),
         (answered(5, outcome="fail", status=410, code="packet_closed"), "was told packet_closed and has Claim"),
-        (again(1, "fail", 402, "insufficient_funds"), "was told it is short, of 1000 less 0"),
+        (again(1, "fail", 402, "insufficient_funds"), "was told it is short, and had 1000"),
         (answered(6, outcome="unknown", status=503, retry_after=True), "I7 claim carol  " + PACKET + " is still"),
     ],
 )
@@ -206,8 +207,32 @@ def test_the_auditor_finds_what_was_refused_in_the_end_and_is_there(number: int)
 
 def test_the_auditor_finds_a_request_that_failed_where_none_may() -> None:
     told = again(2, "unknown", 0, "ReadError")()
-    assert audit(told, evidence(), KEY, [("rolled", AT_S, AT_S + 20)]) == []
-    assert "while rolled, request 99 failed" in audit(told, evidence(), KEY, [("rolled", AT_S + 40, AT_S + 60)])[0]
+    assert audit(told, evidence(), KEY, [Window("rolled", AT_S, AT_S + 20)]) == []
+    assert (
+        "while rolled, request 99 failed" in audit(told, evidence(), KEY, [Window("rolled", AT_S + 40, AT_S + 60)])[0]
+    )
+
+
+@pytest.mark.parametrize(
+    ("told", "may_wait"),
+    [(again(0, "unknown", 202), True), (again(2, "unknown", 202), False), (again(1, "unknown", 503), False)],
+)
+def test_only_what_needs_the_ledger_may_wait_while_its_workers_are_replaced(
+    told: Callable[[], list[Request]], may_wait: bool
+) -> None:
+    for settles in (True, False):
+        found = audit(told(), evidence(), KEY, [Window("rolled", AT_S + 40, AT_S + 60, settles)])
+        assert any("while rolled, request 99 failed" in it for it in found) == (settles or not may_wait)
+
+
+def test_a_send_may_wait_for_the_ledger_only_where_its_owner_seems_short() -> None:
+    window = Window("rolled", AT_S + 40, AT_S + 60, settles=False)
+    dear = replace(SEND, key="dear", body={**GIFT, "total": 2000})
+    unknown = Answer(outcome="unknown", status=503, retry_after=True)
+    for asked, may_wait in ((dear, True), (replace(SEND, key="cheap"), False)):
+        request = Request(number=99, asked=asked, started_s=AT_S + 50, ended_s=AT_S + 53, answer=unknown)
+        found = audit([*requests(), request], evidence(), KEY, [window])
+        assert any("while rolled" in it for it in found) != may_wait
 
 
 def test_what_is_unknown_is_asked_again_unless_it_was_done() -> None:

@@ -14,6 +14,7 @@ import pytest
 from redpacket.settings import read_key
 from tests.faults import evictions
 from tests.faults.audit import audit
+from tests.faults.audit_answers import Window
 from tests.faults.evidence import gather_evidence
 from tests.faults.faults import Fault, Scene, faults_in_order
 from tests.faults.load import Load, resolve, unresolved
@@ -47,7 +48,7 @@ async def test_what_was_acknowledged_stands_whatever_fails(tmp_path: Path) -> No
                 await watch.look(system)
         requests, evidence = read_requests(file), await gather_evidence(system)
         id_key = read_key(system.settings, "id.key")
-    harmless = [(it.fault, it.began_at_s, it.over_at_s) for it in episodes if it.harmless]
+    harmless = [Window(it.fault, it.began_at_s, it.over_at_s, it.settles) for it in episodes if it.harmless]
     violations = audit(requests, evidence, id_key, harmless)
     report = make_report(seed, episodes, requests, evidence, dict(watch.by_kind), violations)
     (tmp_path / "report.json").write_bytes(msgspec.json.encode(report))
@@ -89,6 +90,7 @@ async def _inflict(fault: Fault, scene: Scene, phones: Phones) -> Episode:
     return Episode(
         fault=fault.name,
         harmless=fault.harmless,
+        settles=fault.settles,
         began_at_s=began_at_s,
         over_at_s=over_at_s,
         back_s=back_s,
