@@ -4,10 +4,15 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from redpacket.stack.local import LocalServers
 from tests.deployment import Deployment, installed
 from tests.system import System, running_system
+
+# A busy machine is no reason to fail.
+settings.register_profile("redpacket", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("redpacket")
 
 
 @pytest.fixture(scope="session")
