@@ -59,6 +59,7 @@ class KeyDoor:
         self._rest = rest
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and (path := scope["path"]).startswith(_PATH):
+        path: str = scope["path"]
+        if path.startswith(_PATH):
             scope = {**scope, "path": _PATH + quote(path.removeprefix(_PATH), safe="")}
         await self._rest(scope, receive, send)

@@ -24,6 +24,6 @@ async def stop_within(timeout_s: float, stop: Coroutine[Any, Any, None]) -> None
 
 def _tell(stopping: asyncio.Task[None]) -> None:
     if stopping.cancelled():
-        logger.warning("a client of Kafka did not stop in time: its session ends by itself")
+        logger.warning("a client of Kafka was not stopped in time, or by half: its session ends by itself")
     elif error := stopping.exception():
         logger.warning("a client of Kafka did not stop: %r", error)
