@@ -94,17 +94,24 @@ class Janitor:
 
     async def _evict(self, shard: int, cold: Sequence[str]) -> None:
         named = [found.groups() for name in cold if (found := _NAME.fullmatch(name))]
-        known_here = await known_identities(self._books, shard, [name for _, kind, name in named if kind == "op"])
-        for chunk in known_here.in_chunks():
-            operations = await operation_snapshots(self._books, shard, chunk)
-            for identity, known in operations.operations.items():
-                if await evict_operation(self._client, shard, operations.next_offset, identity, known):
-                    metrics.EVICTIONS.labels("packet" if known.state else "operation").inc()
+        # Mostly nothing is cold, and then Postgres is not asked.
+        if identities := [name for _, kind, name in named if kind == "op"]:
+            await self._evict_operations(shard, identities)
         if owners := [name for _, kind, name in named if kind == "wallet"]:
-            wallets = await wallet_snapshots(self._books, shard, owners)
-            for owner, moved in wallets.wallets.items():
-                if await evict_wallet(self._client, shard, wallets.next_offset, owner, *moved):
-                    metrics.EVICTIONS.labels("wallet").inc()
+            await self._evict_wallets(shard, owners)
+
+    async def _evict_operations(self, shard: int, identities: list[str]) -> None:
+        for chunk in (await known_identities(self._books, shard, identities)).in_chunks():
+            snapshot = await operation_snapshots(self._books, shard, chunk)
+            for identity, known in snapshot.operations.items():
+                if await evict_operation(self._client, shard, snapshot.next_offset, identity, known):
+                    metrics.EVICTIONS.labels("packet" if known.state else "operation").inc()
+
+    async def _evict_wallets(self, shard: int, owners: list[str]) -> None:
+        snapshot = await wallet_snapshots(self._books, shard, owners)
+        for owner, moved in snapshot.wallets.items():
+            if await evict_wallet(self._client, shard, snapshot.next_offset, owner, *moved):
+                metrics.EVICTIONS.labels("wallet").inc()
 
 
 def _by_shard(names: Iterable[str]) -> dict[int, list[str]]:

@@ -2,6 +2,8 @@
 
 import asyncio
 import hashlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from importlib.resources import files
 from typing import Any
 
@@ -66,31 +68,32 @@ class ShardClient:
 
     async def load_library(self) -> None:
         """Makes sure that this version's functions are there. Raises ShardUnreachableError."""
-        try:
-            async with asyncio.timeout(self._timeout_s):
+        async with self._asking("loading the functions"):
+            try:
                 await self._redis.function_load(_LIBRARY)
-        except redis.exceptions.ResponseError as error:
-            if "already exists" not in str(error):
-                raise ShardUnreachableError(f"loading the functions: {error!r}") from error
-        except (redis.exceptions.RedisError, OSError, TimeoutError) as error:
-            raise ShardUnreachableError(f"loading the functions: {error}") from error
+            except redis.exceptions.ResponseError as error:
+                if "already exists" not in str(error):
+                    raise
 
     async def used_memory_bytes(self) -> int:
         """What the server has allocated. Raises ShardUnreachableError."""
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                return int((await self._redis.info("memory"))["used_memory"])
-        except (redis.exceptions.RedisError, OSError, TimeoutError) as error:
-            raise ShardUnreachableError(f"asking for memory: {error!r}") from error
+        async with self._asking("asking for memory"):
+            return int((await self._redis.info("memory"))["used_memory"])
 
     async def scan(self, cursor: int, count: int) -> tuple[int, list[str]]:
         """Some names of keys of all shards, and where to go on, 0 at the end. Raises ShardUnreachableError."""
+        async with self._asking("looking through keys"):
+            further, names = await self._redis.scan(cursor, count=count)
+        return int(further), [name.decode() if isinstance(name, bytes) else name for name in names]
+
+    @asynccontextmanager
+    async def _asking(self, what: str) -> AsyncIterator[None]:
+        """A request that is no function of a shard. Raises ShardUnreachableError."""
         try:
             async with asyncio.timeout(self._timeout_s):
-                further, names = await self._redis.scan(cursor, count=count)
+                yield
         except (redis.exceptions.RedisError, OSError, TimeoutError) as error:
-            raise ShardUnreachableError(f"looking through keys: {error!r}") from error
-        return int(further), [name.decode() if isinstance(name, bytes) else name for name in names]
+            raise ShardUnreachableError(f"{what}: {error!r}") from error
 
     async def call(self, function: str, shard: int, *args: bytes | str | int) -> Any:
         """One call of `function` for `shard`.

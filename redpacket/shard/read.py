@@ -1,6 +1,8 @@
 """Read: what Redis knows of an operation, or of a packet and its claims, confirmed items only."""
 
+from collections.abc import Callable
 from enum import Enum
+from typing import TypeVar
 
 from msgspec import Struct, msgpack
 
@@ -8,6 +10,8 @@ from redpacket.events import PacketTerms, Terms
 from redpacket.operations import Claim
 from redpacket.shard.client import ShardClient
 from redpacket.shard.outbox import Entry, decode_entry
+
+T = TypeVar("T")
 
 
 class Absent(Enum):
@@ -61,6 +65,7 @@ class ClaimAnswer(Struct, frozen=True, array_like=True):
 
 
 _decode_operation = msgpack.Decoder(HeldOperation).decode
+_ABSENT = {absent.value for absent in Absent}
 _decode_head = msgpack.Decoder(PacketHead).decode
 _decode_page = msgpack.Decoder(ClaimPage).decode
 _decode_claim = msgpack.Decoder(ClaimAnswer).decode
@@ -69,7 +74,7 @@ _decode_names = msgpack.Decoder(tuple[str, ...]).decode
 
 async def read_operation(client: ShardClient, shard: int, identity: str) -> HeldOperation | Absent:
     answer = await client.call("read_operation", shard, identity)
-    return Absent(answer) if answer == b"MISSING" else _decode_operation(answer)
+    return _decoded(answer, _decode_operation)
 
 
 async def read_packet(client: ShardClient, shard: int, identity: str, id: str) -> HeldPacket | Absent:
@@ -85,13 +90,13 @@ async def read_claims(
 ) -> ClaimPage | Absent:
     """Claims with a sequence above `after`, in its order, at most `limit`."""
     answer = await client.call("read_claims", shard, identity, id, after, limit)
-    return Absent(answer) if answer in (b"MISSING", b"OTHER") else _decode_page(answer)
+    return _decoded(answer, _decode_page)
 
 
 async def read_winners(client: ShardClient, shard: int, identity: str, id: str) -> tuple[str, ...] | Absent:
     """Everyone who has a share of a packet whose shares are all in confirmed claims; () where they are not."""
     answer = await client.call("read_winners", shard, identity, id)
-    return Absent(answer) if answer in (b"MISSING", b"OTHER") else _decode_names(answer)
+    return _decoded(answer, _decode_names)
 
 
 async def read_closing(client: ShardClient, shard: int, limit: int) -> tuple[str, ...]:
@@ -101,4 +106,8 @@ async def read_closing(client: ShardClient, shard: int, limit: int) -> tuple[str
 
 async def read_claim(client: ShardClient, shard: int, identity: str, id: str, owner: str) -> ClaimAnswer | Absent:
     answer = await client.call("read_claim", shard, identity, id, owner)
-    return Absent(answer) if answer in (b"MISSING", b"OTHER") else _decode_claim(answer)
+    return _decoded(answer, _decode_claim)
+
+
+def _decoded(answer: bytes, decode: Callable[[bytes], T]) -> T | Absent:
+    return Absent(answer) if answer in _ABSENT else decode(answer)
