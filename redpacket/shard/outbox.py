@@ -55,7 +55,6 @@ class TakenEntry(Struct, frozen=True):
 class Survey(Struct, frozen=True, array_like=True):
     """`older`: the numbers of the entries that are older than was asked for, the oldest first."""
 
-    now_ms: int
     entries: int
     oldest_age_ms: int
     older: tuple[int, ...]

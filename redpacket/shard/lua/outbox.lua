@@ -54,7 +54,7 @@ local function take_entry(keys, args)
   return { cmsgpack.pack({ fence.epoch, taken and 1 or 0 }), not taken and entry or '' }
 end
 
--- survey_outbox(older_than_ms, limit): packed {now, entries, age of the oldest in ms, {entry...}}: those that are older,
+-- survey_outbox(older_than_ms, limit): packed {entries, age of the oldest in ms, {entry...}}: those that are older,
 -- the oldest first, and those from the future: they are as old as the time by which the clock was set back, or older; or
 -- STALE.
 local function survey_outbox(keys, args)
@@ -67,7 +67,7 @@ local function survey_outbox(keys, args)
     older[#older + 1] = entry
   end
   for i, entry in ipairs(older) do older[i] = tonumber(entry) end
-  return cmsgpack.pack({ now, entries, oldest and math.max(0, now - oldest) or 0, older })
+  return cmsgpack.pack({ entries, oldest and math.max(0, now - oldest) or 0, older })
 end
 
 redis.register_function{ function_name = NAME('confirm'), callback = confirm, flags = { 'allow-oom' } }
