@@ -104,8 +104,8 @@ class LedgerConsumer(ConsumerRebalanceListener):
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         for partition in revoked:
-            if self._shards.pop(partition.partition, None):
-                metrics.SHARD_HELD.labels(partition.partition).set(0)
+            self._shards.pop(partition.partition, None)
+            metrics.forget_shard(metrics.OF_SETTLED_SHARDS, partition.partition)
         self._tell_owned(set(self._shards))
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:

@@ -1,6 +1,7 @@
 """Records on their way from the log to the settler: decoded, cut into transactions, counted once they are settled."""
 
 import logging
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import msgspec
@@ -46,6 +47,12 @@ def chunks(records: Sequence[LogRecord], events_max: int) -> Iterator[list[LogRe
 def count_settled(shard: int, settled: Settled) -> None:
     """For the metrics; and every event that was set aside is told as an error."""
     metrics.SHARD_NEXT_OFFSET.labels(shard).set(settled.next_offset)
+    metrics.SETTLE_EVENTS.observe(sum(it.applied + it.repeated + it.ignored for it in settled.settlement.records))
+    posted: Counter[str] = Counter()
+    for posting in settled.settlement.postings:
+        posted[posting.kind] += posting.amount_minor
+    for kind, amount_minor in posted.items():
+        metrics.POSTED.labels(kind).inc(amount_minor)
     for record in settled.settlement.records:
         metrics.SETTLED_EVENTS.labels("applied").inc(record.applied)
         metrics.SETTLED_EVENTS.labels("repeated").inc(record.repeated)

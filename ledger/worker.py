@@ -8,6 +8,7 @@ from functools import partial
 import asyncpg
 
 from ledger.consume import LedgerConsumer
+from ledger.owner.conservation import Conservation
 from ledger.owner.days import keep_days_ahead
 from ledger.owner.ends import PacketEnds
 from ledger.owner.housekeeping import Chore, Housekeeping
@@ -33,6 +34,8 @@ _CONNECTIONS_MAX = 8
 _ALWAYS_BY_KEY = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off", "jit": "off"}
 _RELAY_PAUSE_S = 0.25
 _ENDS_PAUSE_S = 1.0
+# It reads all open packets of a shard.
+_CONSERVATION_PAUSE_S = 30.0
 # A worker that is stopped or cut off in the middle of a transaction must not hold its shards' rows against the next
 # owner: Postgres ends its session.
 _NEVER_HOLD = {"idle_in_transaction_session_timeout": "5000", "tcp_user_timeout": "5000", "tcp_keepalives_idle": "5"}
@@ -76,6 +79,7 @@ async def _run(settings: Settings, stop: asyncio.Event) -> None:
             Chore("relay", Relay(parts.client, parts.repeater).relay, _RELAY_PAUSE_S),
             Chore("closing", ends.finish_closing, _ENDS_PAUSE_S),
             Chore("expiry", ends.expire, _ENDS_PAUSE_S),
+            Chore("conservation", Conservation(books).compare, _CONSERVATION_PAUSE_S),
         )
         shut = ShutEpochs(pool)
         resources.callback(group.create_task(shut.keep_reading()).cancel)

@@ -1,7 +1,6 @@
 """The command line. It alone knows all the others, and imports of them only what the command at hand needs."""
 
 import asyncio
-import logging
 import shlex
 import sys
 from collections.abc import Callable, Coroutine
@@ -239,9 +238,9 @@ def ledger() -> None:
 
 
 def _serve(worker: Callable[[Settings], Coroutine[Any, Any, None]]) -> None:
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for noisy in ("aiokafka", "uvicorn", "httpx"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    from redpacket.ops.logs import log_to_stderr
+
+    log_to_stderr()
     _run(worker(_settings()))
 
 

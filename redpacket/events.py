@@ -1,7 +1,8 @@
 """The words of the log: what was asked for (terms) and what happened (events).
 
 This is a public contract: it is read by the ledger of this version, of the one before and of the one after. Everything
-is a msgpack array; a new field goes to the end and has a default; nothing is ever taken out or moved.
+is a msgpack array; a new field goes to the end and has a default; nothing is ever taken out or moved. `request` is the
+id of the request that asked for it first, for people who look for it: nothing is decided by it.
 """
 
 from typing import Literal
@@ -39,6 +40,7 @@ class PacketOpened(Struct, frozen=True, array_like=True, tag="PacketOpened"):
     id: str
     terms: PacketTerms
     commitment: str
+    request: str = ""
 
 
 class ShareClaimed(Struct, frozen=True, array_like=True, tag="ShareClaimed"):
@@ -49,6 +51,7 @@ class ShareClaimed(Struct, frozen=True, array_like=True, tag="ShareClaimed"):
     share: int
     amount_minor: int
     sequence: int
+    request: str = ""
 
 
 class PacketClosed(Struct, frozen=True, array_like=True, tag="PacketClosed"):
@@ -60,11 +63,13 @@ class PacketClosed(Struct, frozen=True, array_like=True, tag="PacketClosed"):
     packet: str
     state: Literal["closed", "expired"]
     refunded_minor: int
+    request: str = ""
 
 
 class WalletToppedUp(Struct, frozen=True, array_like=True, tag="WalletToppedUp"):
     id: str
     terms: TopUpTerms
+    request: str = ""
 
 
 Event = PacketOpened | ShareClaimed | PacketClosed | WalletToppedUp

@@ -1,14 +1,18 @@
 """What stands before everything else: how much is let in at once, the way out, and the last word on errors."""
 
 import asyncio
+import time
 
+from redpacket.ops import metrics
 from redpacket.ops.health import PATHS
+from redpacket.ops.request_id import HEADER, begin_request
 from service.claims import App, Receive, Scope
 from service.problems import Code, Message, ProblemError, Send, answer_problem, problem_of
 
 
 class Door:
-    """At most `in_flight_max` requests at once. Once `stop` is set, every response asks its client to move away."""
+    """At most `in_flight_max` requests at once, each with an id that its answer tells. Once `stop` is set, every answer
+    asks its client to move away."""
 
     def __init__(self, app: App, stop: asyncio.Event, in_flight_max: int) -> None:
         self._app = app
@@ -17,14 +21,16 @@ class Door:
         self._in_flight = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        began = time.perf_counter()
+        id = begin_request(next((value for name, value in scope["headers"] if name == HEADER), None)).encode()
         started = False
 
         async def send_on(message: Message) -> None:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                if self._stop.is_set():
-                    message["headers"] = [*message["headers"], (b"connection", b"close")]
+                own = [(HEADER, id), (b"connection", b"close")] if self._stop.is_set() else [(HEADER, id)]
+                message["headers"] = [*message["headers"], *own]
             await send(message)
 
         # Whoever watches this worker has to see it also when it is full.
@@ -32,6 +38,7 @@ class Door:
             await answer_problem(send_on, ProblemError(Code.OVERLOADED, "Too many requests are under way here."))
             return
         self._in_flight += 1
+        metrics.IN_FLIGHT.inc()
         try:
             await self._app(scope, receive, send_on)
         except asyncio.CancelledError:
@@ -45,3 +52,5 @@ class Door:
                 await answer_problem(send_on, problem)
         finally:
             self._in_flight -= 1
+            metrics.IN_FLIGHT.dec()
+            metrics.REQUEST_SECONDS.observe(time.perf_counter() - began)

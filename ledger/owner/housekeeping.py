@@ -51,7 +51,7 @@ class Housekeeping:
             for task in self._tasks.pop(shard):
                 task.cancel()
             self._open.pop(shard, None)
-            metrics.SHARD_OPEN.remove(shard)
+            metrics.forget_shard(metrics.OF_OWNED_SHARDS, shard)
         for shard in shards - self._tasks.keys():
             metrics.SHARD_OPEN.labels(shard).set(0)
             self._tasks[shard] = [

@@ -15,7 +15,8 @@ from redpacket.log.record import Batch, Fence, Record
 
 
 class Posting(Struct, frozen=True):
-    """`amount_minor` moves from `debit` to `credit`, by item number `item` of the record at `kafka_offset`."""
+    """`amount_minor` moves from `debit` to `credit`, as `request` has asked, by item number `item` of the record at
+    `kafka_offset`."""
 
     kafka_offset: int
     item: int
@@ -25,6 +26,7 @@ class Posting(Struct, frozen=True):
     credit: Account
     amount_minor: int
     at_ms: int
+    request: str = ""
 
 
 class DeadLetter(Struct, frozen=True):
@@ -94,7 +96,7 @@ def _settle_batch(settlement: Settlement, kafka_offset: int, batch: Batch) -> Se
         return SettledRecord(kafka_offset, batch.epoch, 0, 0, len(batch.events))
     applied = repeated = 0
     for item, event in enumerate(batch.events):
-        place = _Place(kafka_offset, item, batch.at_ms)
+        place = _Place(kafka_offset, item, batch.at_ms, event.request)
         try:
             if _settle_event(settlement, place, event):
                 applied += 1
@@ -111,6 +113,7 @@ class _Place(Struct, frozen=True):
     kafka_offset: int
     item: int
     at_ms: int
+    request: str
 
 
 def _settle_event(settlement: Settlement, place: _Place, event: Event) -> bool:
@@ -145,7 +148,7 @@ def _post(
     settlement: Settlement, place: _Place, kind: str, operation: str, debit: Account, credit: Account, amount: int
 ) -> None:
     settlement.postings.append(
-        Posting(place.kafka_offset, place.item, kind, operation, debit, credit, amount, place.at_ms)
+        Posting(place.kafka_offset, place.item, kind, operation, debit, credit, amount, place.at_ms, place.request)
     )
 
 

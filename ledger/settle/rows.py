@@ -63,6 +63,7 @@ POSTING = (
     *("day", "shard", "kafka_offset", "item", "kind", "operation", "amount_minor", "at"),
     *("debit_account", "debit_version", "debit_balance_minor"),
     *("credit_account", "credit_version", "credit_balance_minor"),
+    "request",
 )
 
 
@@ -73,6 +74,7 @@ def posting_row(shard: int, posting: Posting, debit: Balance, credit: Balance) -
         *(posting.amount_minor, utc(posting.at_ms)),
         *(debit.id, debit.version, debit.balance_minor),
         *(credit.id, credit.version, credit.balance_minor),
+        posting.request,
     )
 
 

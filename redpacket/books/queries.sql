@@ -103,5 +103,14 @@ CROSS JOIN LATERAL (
 ) e
 WHERE p.day = $1 AND p.id = $2
 
+-- name: conservation
+-- What the open packets of a shard have left, by their rows, and what the accounts hold for them: one statement, one
+-- snapshot. What is over has nothing left, which a CHECK sees to.
+SELECT
+    (SELECT coalesce(sum(total_minor - claimed_minor - refunded_minor), 0)::bigint
+        FROM packet WHERE shard = $1 AND state = 'open') AS left_minor,
+    (SELECT coalesce(sum(credits_minor - debits_minor), 0)::bigint
+        FROM account WHERE shard = $1 AND kind = 'escrow') AS escrow_minor
+
 -- name: ledger_totals
 SELECT sum(debits_minor)::bigint AS debits_minor, sum(credits_minor)::bigint AS credits_minor FROM account

@@ -13,20 +13,21 @@ async def compose_record(amounts: Amounts, epoch: int, number: int, entry: Entry
     events: list[Event] = []
     for item in entry.items:
         match item:
-            case ReservedClaim(packet, owner, share, sequence):
-                events.append(ShareClaimed(packet, owner, share, by_packet[packet][share - 1], sequence))
-            case ReservedClose(packet, why, handed_out, holes):
+            case ReservedClaim(packet, owner, share, sequence, request):
+                amount_minor = by_packet[packet][share - 1]
+                events.append(ShareClaimed(packet, owner, share, amount_minor, sequence, request))
+            case ReservedClose(packet, why, handed_out, holes, request):
                 left = by_packet[packet]
                 left_minor = sum(left[handed_out:]) + sum(left[hole - 1] for hole in holes)
-                events.append(PacketClosed(packet, why, left_minor))
+                events.append(PacketClosed(packet, why, left_minor, request))
             case _:
-                events.append(_operation_event(amounts, item.id, item.terms))
+                events.append(_operation_event(amounts, item.id, item.terms, item.request))
     return Batch(epoch, number, entry.at_ms, tuple(events))
 
 
-def _operation_event(amounts: Amounts, id: str, terms: Terms) -> Event:
+def _operation_event(amounts: Amounts, id: str, terms: Terms, request: str) -> Event:
     match terms:
         case PacketTerms():
-            return PacketOpened(id, terms, commitment(amounts.seed(id), terms.split))
+            return PacketOpened(id, terms, commitment(amounts.seed(id), terms.split), request)
         case _:
-            return WalletToppedUp(id, terms)
+            return WalletToppedUp(id, terms, request)

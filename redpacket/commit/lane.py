@@ -6,8 +6,10 @@ rides on the reserve of the next, or goes by itself where there is none.
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Callable
+from contextvars import Context
 from dataclasses import dataclass
 
 from msgspec import Struct
@@ -74,6 +76,7 @@ class _InFlight:
     confirm: Confirm
     at_ms: int
     finals: list[tuple[_Waiter, Answer]]
+    acknowledged_s: float = 0.0
 
     def note(self) -> None:
         of_claims = Answer(Pending(self.confirm.entry, self.at_ms, ""), self.at_ms)
@@ -81,6 +84,8 @@ class _InFlight:
             waiter.note(self._pending(final) if isinstance(final.result, OperationFound) else of_claims)
 
     def resolve(self, confirmed: bool) -> None:
+        if confirmed:
+            metrics.CONFIRM_SECONDS.observe(time.perf_counter() - self.acknowledged_s)
         for waiter, final in self.finals:
             waiter.resolve(final if confirmed else self._pending(final))
 
@@ -124,7 +129,8 @@ class Lane:
             await asyncio.wait([self._drain_task])
 
     def _start(self) -> None:
-        self._drain_task = asyncio.create_task(self._drain())
+        # In a context of its own: it serves many requests, not the one that happens to begin it.
+        self._drain_task = asyncio.create_task(self._drain(), context=Context())
         self._drain_task.add_done_callback(self._drained)
 
     def _drained(self, task: asyncio.Task[None]) -> None:
@@ -198,6 +204,7 @@ class Lane:
             logger.warning("entry %d stays in the outbox: %s", reply.entry, error)
             acknowledged.resolve(False)
             return None
+        acknowledged.acknowledged_s = time.perf_counter()
         return acknowledged
 
     async def _confirm_alone(self, acknowledged: _InFlight) -> None:

@@ -15,6 +15,7 @@ from redpacket.commit.sold_out import SoldOut
 from redpacket.events import PacketTerms, Terms
 from redpacket.ids import OperationId
 from redpacket.log.producer import LogProducer, LogUnavailableError
+from redpacket.ops.request_id import request_id
 from redpacket.settings import Settings
 from redpacket.shard.client import ShardClient
 from redpacket.shard.reserve import (
@@ -71,7 +72,7 @@ class CommitPath:
         deadline_s, deadline_ms = self._deadline()
         if self._sold_out.is_too_late(packet, owner):
             return Answer(Refused("sold_out"), 0)
-        item = ClaimItem(packet.identity, str(packet), deadline_ms, owner)
+        item = ClaimItem(packet.identity, str(packet), deadline_ms, owner, request_id())
         answer = await self._resolve(packet.shard, item, deadline_s)
         if answer.result == Refused("sold_out"):
             self._sold_out.remember(packet)
@@ -87,7 +88,8 @@ class CommitPath:
         """
         deadline_s, deadline_ms = self._deadline()
         part = packet_part(terms) if isinstance(terms, PacketTerms) else ()
-        item = OperationItem(identity, shard, deadline_ms, -1, payer or "", amount_minor, 0, terms, part)
+        payer = payer or ""
+        item = OperationItem(identity, shard, deadline_ms, -1, payer, amount_minor, 0, terms, part, request_id())
         return await self._resolve(shard, item, deadline_s)
 
     async def close_packet(self, packet: OperationId, why: Literal["closed", "expired"]) -> Answer:
@@ -96,7 +98,8 @@ class CommitPath:
         Raises as claim_share.
         """
         deadline_s, deadline_ms = self._deadline()
-        return await self._resolve(packet.shard, CloseItem(packet.identity, str(packet), deadline_ms, why), deadline_s)
+        item = CloseItem(packet.identity, str(packet), deadline_ms, why, request_id())
+        return await self._resolve(packet.shard, item, deadline_s)
 
     def _deadline(self) -> tuple[float, int]:
         deadline_s = asyncio.get_running_loop().time() + self._timeout_s

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable
+from contextvars import Context
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -28,7 +29,8 @@ class Rounds(Generic[K, T]):
             self._start(key)
 
     def _start(self, key: K) -> asyncio.Task[T]:
-        task = asyncio.create_task(self._run(key, self._running.get(key)))
+        # In a context of its own: it serves all who join, not the request that happens to begin it.
+        task = asyncio.create_task(self._run(key, self._running.get(key)), context=Context())
         # Every caller may have left by the time it fails; then nobody else asks for the exception.
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
         self._waiting[key] = task

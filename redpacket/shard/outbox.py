@@ -15,11 +15,13 @@ class ReservedClaim(Struct, frozen=True, array_like=True, tag="claim"):
     owner: str
     share: int
     sequence: int
+    request: str = ""
 
 
 class ReservedOperation(Struct, frozen=True, array_like=True, tag="operation"):
     id: str
     terms: Terms
+    request: str = ""
 
 
 class ReservedClose(Struct, frozen=True, array_like=True, tag="close"):
@@ -29,6 +31,7 @@ class ReservedClose(Struct, frozen=True, array_like=True, tag="close"):
     why: Literal["closed", "expired"]
     handed_out: int
     holes: tuple[int, ...]
+    request: str = ""
 
 
 class Entry(Struct, frozen=True, array_like=True):

@@ -13,10 +13,13 @@ from redpacket.split import SplitParameters
 
 
 class ClaimItem(Struct, frozen=True, array_like=True, tag="claim"):
+    """`request`, of every item: the id of the request that asks for it, '' for none."""
+
     identity: str
     packet: str
     deadline_ms: int
     owner: str
+    request: str = ""
 
 
 class PacketPart(Struct, frozen=True, array_like=True):
@@ -41,6 +44,7 @@ class OperationItem(Struct, frozen=True, array_like=True, tag="operation"):
     credited_minor: int
     terms: Terms
     packet: PacketPart | tuple[()]
+    request: str = ""
 
 
 class CloseItem(Struct, frozen=True, array_like=True, tag="close"):
@@ -50,6 +54,7 @@ class CloseItem(Struct, frozen=True, array_like=True, tag="close"):
     packet: str
     deadline_ms: int
     why: Literal["closed", "expired"]
+    request: str = ""
 
 
 Item = ClaimItem | CloseItem | OperationItem

@@ -1,7 +1,7 @@
 -- claim: one person's share of a packet; the next number that is free, whoever asks.
 --
 -- keys   as in reserve.lua
--- item   {'claim', identity, id, deadline, owner}
+-- item   {'claim', identity, id, deadline, owner, request}
 
 local function claim_of(batch, packet, owner)
   local fresh = packet.claims[owner]
@@ -23,7 +23,7 @@ local function next_share(batch, packet)
 end
 
 local function decide_claim(batch, item)
-  local identity, id, deadline, owner = item[2], item[3], item[4], item[5]
+  local identity, id, deadline, owner, request = unpack(item, 2, 6)
   local operation, why_not = packet_operation_of(batch, identity, id)
   if not operation then return why_not end
   local packet = operation.packet
@@ -58,7 +58,7 @@ local function decide_claim(batch, item)
   packet.claims[owner] = { share, packet.sequence }
   packet.written[#packet.written + 1] = owner
   remember_entry(batch, packet)
-  batch.items[#batch.items + 1] = { 'claim', id, owner, share, packet.sequence }
+  batch.items[#batch.items + 1] = { 'claim', id, owner, share, packet.sequence, request }
   return { 'reserved', 0, share, '', '', false }
 end
 

@@ -1,7 +1,7 @@
 -- close: the end of a packet, at its owner's wish or because its time is over.
 --
 -- keys   as in reserve.lua
--- item   {'close', identity, id, deadline, 'closed' or 'expired'}
+-- item   {'close', identity, id, deadline, 'closed' or 'expired', request}
 
 -- The share numbers <= next that nobody holds.
 local function holes_left(batch, packet)
@@ -16,7 +16,7 @@ end
 -- What nobody has claimed goes back, once, and only when nothing of the packet is unconfirmed: what is claimed and what
 -- is refunded must be its total in the ledger. Until then the packet is closing, and takes no new claims.
 local function decide_close(batch, item)
-  local identity, id, deadline, why = item[2], item[3], item[4], item[5]
+  local identity, id, deadline, why, request = unpack(item, 2, 6)
   local operation, why_not = packet_operation_of(batch, identity, id)
   if not operation then return why_not end
   local packet = operation.packet
@@ -47,7 +47,7 @@ local function decide_close(batch, item)
   local state = due and 'expired' or 'closed'
   packet.state, packet.moved_to, packet.over_at, packet.refund_entry = state, state, batch.now, batch.entry
   remember_entry(batch, packet)
-  batch.items[#batch.items + 1] = { 'close', id, state, packet.next, holes_left(batch, packet) }
+  batch.items[#batch.items + 1] = { 'close', id, state, packet.next, holes_left(batch, packet), request }
   return { 'reserved', 0, 0, '', state, false }
 end
 

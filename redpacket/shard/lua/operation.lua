@@ -1,12 +1,12 @@
 -- operation: an amount leaves a wallet under an identity that nobody has used, or comes from a funding account.
 --
 -- keys   as in reserve.lua
--- item   {'operation', identity, shard, deadline, proof, payer or '', amount, credited, terms, packet}
+-- item   {'operation', identity, shard, deadline, proof, payer or '', amount, credited, terms, packet, request}
 
 local COUNTER_MAX = 9e15 -- numbers here are doubles, exact up to 2^53
 
 local function decide_operation(batch, item)
-  local identity, shard, deadline, proof, payer, amount, credited, terms, packet = unpack(item, 2, 10)
+  local identity, shard, deadline, proof, payer, amount, credited, terms, packet, request = unpack(item, 2, 11)
   local operation = operation_of(batch, identity)
   if operation then
     if operation.entry == batch.entry then
@@ -48,6 +48,6 @@ local function decide_operation(batch, item)
     }
   end
   batch.operations[identity] = operation
-  batch.items[#batch.items + 1] = { 'operation', id, terms }
+  batch.items[#batch.items + 1] = { 'operation', id, terms, request }
   return { 'reserved', 0, 0, id, '', false }
 end

@@ -15,14 +15,14 @@
 --        outbox          see outbox.lua
 -- args   packed {outbox_max, stalled_ms, confirms, items}. Nothing new is reserved while the outbox has outbox_max
 --        entries, or one that is older than stalled_ms: the log does not take them. confirms as in outbox.lua; items are
---        {'claim', identity, id, deadline, owner}
---        {'close', identity, id, deadline, 'closed' or 'expired'}
+--        {'claim', identity, id, deadline, owner, request}
+--        {'close', identity, id, deadline, 'closed' or 'expired', request}
 --        {'operation', identity, shard, deadline, proof, payer or '', amount, credited, terms, packet = {} or
---         {split, shares, expires_in_ms}}
+--         {split, shares, expires_in_ms}, request}
 --        deadlines in ms by this server's TIME, 0 for none; proof is the next_offset of the ledger's snapshot that
 --        does not know the identity, -1 for none; credited is what a reading of the ledger found come in to the
 --        payer's wallet, 0 for none. It rides here since the wallet may be lost, and loaded from an older reading,
---        between any refresh and this call.
+--        between any refresh and this call. request is an id for people who look for it, kept in the entry.
 -- does   atomically: confirms; decides every item in order, each seeing what the ones before it took; then writes
 --        all, with ONE outbox entry for the batch. Repeats are looked at before any state.
 -- gives  {packed {epoch, now, confirmed, entry or 0, results}, the packed entry or ''}, or STALE. A result is

@@ -1,0 +1,26 @@
+"""Whether what the packets of a shard have left is what the accounts hold for them: seen all the time, not only in an
+audit."""
+
+import logging
+
+from redpacket.books.database import Books
+from redpacket.ops import metrics
+
+logger = logging.getLogger(__name__)
+
+
+class Conservation:
+    def __init__(self, books: Books) -> None:
+        self._books = books
+
+    async def compare(self, shard: int) -> None:
+        """Raises BooksUnavailableError."""
+        (held,) = await self._books.rows("conservation", shard)
+        unbalanced_minor = held["left_minor"] - held["escrow_minor"]
+        metrics.ESCROW.labels(shard).set(held["escrow_minor"])
+        metrics.UNBALANCED.labels(shard).set(unbalanced_minor)
+        if unbalanced_minor:
+            logger.error(
+                "shard %d: its open packets have %d left, the accounts hold %d for them: run `redpacket audit`",
+                *(shard, held["left_minor"], held["escrow_minor"]),
+            )
