@@ -132,6 +132,44 @@ def demo(data: Path, shares: int, people: int) -> None:
 
 
 @main.command()
+@data_option
+@click.argument("id")
+@click.option("--owner", help="Of a packet: the claim of this person.")
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+def trace(data: Path, id: str, owner: str | None, as_json: bool) -> None:
+    """Tell an operation's whole story, from Redis, the log and the ledger.
+
+    ID is a packet's or a top-up's, or that of a request: what an answer's X-Request-Id says.
+    """
+    from ledger.trace.gather import UntraceableError, gather_story
+    from ledger.trace.words import format_json, format_story
+
+    try:
+        story = _run(gather_story(_stack_settings(data), id, owner))
+    except UntraceableError as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(format_json(story) if as_json else format_story(story))
+
+
+@main.command()
+@data_option
+@click.argument("packet")
+def verify(data: Path, packet: str) -> None:
+    """Recompute the shares of a final PACKET from its published seed; exit status 0 only if they match.
+
+    All that it needs is what everyone sees: the packet, and the list of its claims. docs/split.md says what it proves.
+    """
+    from redpacket.stack.state import read_stack
+    from redpacket.verify import UnverifiableError, verify_packet
+
+    url = _or_exit(read_stack, data).url
+    try:
+        sys.exit(_run(verify_packet(_stack_settings(data), url, packet, click.echo)))
+    except UnverifiableError as error:
+        raise click.ClickException(str(error)) from None
+
+
+@main.command()
 def migrate() -> None:
     """Install or upgrade the schema and the topic of the deployment that the REDPACKET_ settings name."""
     from ledger.install import install

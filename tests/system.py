@@ -19,6 +19,7 @@ from redpacket.stack.tokens import issue_token
 
 START_S = 120.0
 STOP_S = 30.0
+_COMMAND_S = 60.0
 
 
 @dataclass
@@ -55,6 +56,16 @@ class System:
             return await connection.fetch(sql, *args)
         finally:
             await connection.close()
+
+
+async def run_command(*arguments: str) -> tuple[int, str, str]:
+    """`redpacket ARGUMENTS`: its exit status, what it has printed, and its errors."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "redpacket.cli", *arguments), stdout=PIPE, stderr=PIPE
+    )
+    async with asyncio.timeout(_COMMAND_S):
+        out, error = await process.communicate()
+    return process.returncode or 0, out.decode(), error.decode()
 
 
 @asynccontextmanager

@@ -3,24 +3,13 @@
 import asyncio
 import json
 import re
-import sys
-from asyncio.subprocess import PIPE
 from collections import Counter
 from pathlib import Path
 
 import httpx
 
 from tests.deployment import LONG_S
-from tests.system import System, running_system
-
-
-async def _run(*arguments: str) -> tuple[int, str, str]:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "redpacket.cli", *arguments), stdout=PIPE, stderr=PIPE
-    )
-    async with asyncio.timeout(LONG_S):
-        out, error = await process.communicate()
-    return process.returncode or 0, out.decode(), error.decode()
+from tests.system import System, run_command, running_system
 
 
 async def _owned(system: System) -> Counter[str]:
@@ -43,7 +32,7 @@ async def test_two_ledger_workers_share_sixteen_shards(system: System) -> None:
 
 
 async def test_ps_lists_every_process(system: System) -> None:
-    status, out, _ = await _run("ps", "--json", "--data", str(system.data))
+    status, out, _ = await run_command("ps", "--json", "--data", str(system.data))
     assert status == 0
     names = [process["name"] for process in json.loads(out)]
     assert names == ["api-0", "api-1", "ledger-0", "ledger-1", "redis", "kafka", "postgres"]
@@ -51,7 +40,7 @@ async def test_ps_lists_every_process(system: System) -> None:
 
 
 async def test_a_token_stands_alone_on_its_line_and_works(system: System) -> None:
-    status, out, error = await _run("token", "alice", "--data", str(system.data))
+    status, out, error = await run_command("token", "alice", "--data", str(system.data))
     assert (status, error, out.count("\n")) == (0, "", 1)
     async with httpx.AsyncClient(base_url=system.url, trust_env=False) as http:
         answer = await http.get("/v1/wallet", headers={"Authorization": f"Bearer {out.strip()}"})
@@ -66,14 +55,14 @@ async def test_commands_say_what_is_wrong_and_fail(system: System, tmp_path: Pat
         (("migrate",), "REDPACKET_"),
         (("up", "--data", str(system.data)), "already running"),
     ):
-        status, out, error = await _run(*arguments)
+        status, out, error = await run_command(*arguments)
         assert status != 0, arguments
         assert said in out + error
         assert "Traceback" not in out + error
 
 
 async def test_the_demo_adds_up(system: System) -> None:
-    status, out, error = await _run("demo", "--data", str(system.data))
+    status, out, error = await run_command("demo", "--data", str(system.data))
     assert status == 0, out + error
     assert "100 of 200 people got a share; 100 came too late" in out
     assert "conservation: total 88800 = claimed 88800 + refunded 0 + remaining 0" in out

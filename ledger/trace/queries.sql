@@ -1,0 +1,26 @@
+-- name: operation
+SELECT id, shard, kind, at, terms FROM operation WHERE id = $1
+
+-- name: postings_of_operation
+-- By one of its accounts, which every movement of it touches: there is no index of operations.
+WITH touched AS (SELECT id FROM account WHERE owner = $3 AND kind = $4 AND shard = $5)
+SELECT p.*, debit.owner AS debit_owner, debit.kind AS debit_kind, credit.owner AS credit_owner, credit.kind AS credit_kind
+FROM posting p JOIN account debit ON debit.id = p.debit_account JOIN account credit ON credit.id = p.credit_account
+WHERE p.day = $1 AND p.operation = $2
+    AND (p.debit_account = (SELECT id FROM touched) OR p.credit_account = (SELECT id FROM touched))
+ORDER BY p.kafka_offset, p.item
+
+-- name: postings_of_request
+SELECT p.*, debit.owner AS debit_owner, debit.kind AS debit_kind, credit.owner AS credit_owner, credit.kind AS credit_kind
+FROM posting p JOIN account debit ON debit.id = p.debit_account JOIN account credit ON credit.id = p.credit_account
+WHERE p.request = $1
+ORDER BY p.at, p.shard, p.kafka_offset, p.item
+
+-- name: letters_of
+-- What of it was set aside: by what it freezes, and by what the event says.
+SELECT shard, kafka_offset, item, reason, event, decision FROM dead_letter
+WHERE subject = $1 OR position($1 IN event) > 0
+ORDER BY shard, kafka_offset, item
+
+-- name: next_offset
+SELECT next_offset FROM shard WHERE shard = $1
