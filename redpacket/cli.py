@@ -11,7 +11,7 @@ import click
 import msgspec
 
 from redpacket.money import Owner
-from redpacket.settings import Settings, SettingsError, read_settings
+from redpacket.settings import PREFIX, Settings, SettingsError, read_settings
 
 if TYPE_CHECKING:
     from ledger.deadletters.letter import LetterName
@@ -24,7 +24,7 @@ data_option = click.option(
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("data"),
     show_default=True,
-    help="The folder of the local stack.",
+    help="The folder of the local stack. Most commands, where none runs there, take the REDPACKET_ settings.",
 )
 
 
@@ -46,6 +46,7 @@ def main() -> None:
 )
 def up(data: Path, port: int, api: int, ledger: int, redis_server: str | None) -> None:
     """Run the whole system on this machine, in the foreground, until Ctrl-C."""
+    from redpacket.stack.error import StackError
     from redpacket.stack.state import read_stack
     from redpacket.stack.up import run_up
 
@@ -56,7 +57,10 @@ def up(data: Path, port: int, api: int, ledger: int, redis_server: str | None) -
             )
         )
 
-    sys.exit(asyncio.run(run_up(data, port, api, ledger, click.echo, say_what_to_try, redis_binary=redis_server)))
+    try:
+        asyncio.run(run_up(data, port, api, ledger, click.echo, say_what_to_try, redis_binary=redis_server))
+    except (StackError, SettingsError, OSError) as error:
+        raise click.ClickException(str(error)) from None
 
 
 _WHAT_TO_TRY = """
@@ -289,8 +293,17 @@ def _settings() -> Settings:
 
 
 def _stack_settings(data: Path) -> Settings:
+    """Of the local stack on `data`; where none runs there, of the deployment that the environment names."""
+    import os
+
+    from redpacket.stack.error import StackError
     from redpacket.stack.state import read_stack
 
+    if f"{PREFIX}POSTGRES_URL" in os.environ:
+        try:
+            read_stack(data)
+        except StackError:
+            return _settings()
     return _or_exit(read_settings, _or_exit(read_stack, data).environ)
 
 

@@ -1,5 +1,6 @@
 """The settings of every process, read once from environment variables named REDPACKET_<FIELD>."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
@@ -61,12 +62,14 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     # shards waiting instead of moving them twice.
     instance: str = ""
 
-    # The health and metrics port of this process; 0 takes a free one.
+    # Where this process tells of its health and its metrics; port 0 takes a free one. Where others are to ask, in a
+    # cluster, say, the host is 0.0.0.0.
+    ops_host: str = "127.0.0.1"
     ops_port: Annotated[int, Meta(ge=0, le=65_535)] = 0
 
     def __post_init__(self) -> None:
         if self.memory_refuse_mib < self.memory_evict_mib:
-            raise ValueError("memory_refuse_mib must not be below memory_evict_mib")
+            raise ValueError("REDPACKET_MEMORY_REFUSE_MIB must not be below REDPACKET_MEMORY_EVICT_MIB")
 
 
 def read_settings(environ: Mapping[str, str]) -> Settings:
@@ -75,7 +78,18 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     try:
         return msgspec.convert(given, Settings, strict=False)
     except msgspec.ValidationError as error:
-        raise SettingsError(f"settings: {error} (variables are named {PREFIX}<FIELD>)") from None
+        raise SettingsError(f"settings: {_named_as_variables(str(error))}; see .env.example") from None
+
+
+def _named_as_variables(sentence: str) -> str:
+    """msgspec's sentence about a field, about the variable that it was read from."""
+    named = re.sub(r"(field )?`(?:\$\.)?([a-z][a-z0-9_]*)`", _named_as_variable, sentence)
+    return named.replace("Object missing required", "missing:").replace("Object contains unknown", "unknown:")
+
+
+def _named_as_variable(found: re.Match[str]) -> str:
+    field, name = found.groups()
+    return f"{PREFIX}{name.upper()}" if field or found[0].startswith("`$.") else found[0]
 
 
 def settings_environ(settings: Settings) -> dict[str, str]:

@@ -58,10 +58,13 @@ class System:
             await connection.close()
 
 
-async def run_command(*arguments: str) -> tuple[int, str, str]:
+async def run_command(*arguments: str, environ: Mapping[str, str] | None = None) -> tuple[int, str, str]:
     """`redpacket ARGUMENTS`: its exit status, what it has printed, and its errors."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "redpacket.cli", *arguments), stdout=PIPE, stderr=PIPE
+        *(sys.executable, "-m", "redpacket.cli", *arguments),
+        stdout=PIPE,
+        stderr=PIPE,
+        env={**os.environ, **(environ or {})},
     )
     async with asyncio.timeout(_COMMAND_S):
         out, error = await process.communicate()

@@ -35,11 +35,11 @@ async def gather_story(settings: Settings, id: str, owner: str | None) -> Story:
         timeout_s = settings.postgres_timeout_ms / 1000
         connection = await asyncpg.connect(settings.postgres_url, timeout=timeout_s, command_timeout=5 * timeout_s)
         resources.callback(connection.terminate)
-        topic, shards = await connection.fetchrow("SELECT topic, shards FROM deployment")
+        (deployment,) = await connection.fetch("SELECT topic, shards FROM deployment")
         client = ShardClient(settings)
         resources.push_async_callback(client.aclose)
-        log = await resources.enter_async_context(reading_log(settings, topic))
-        tracer = _Tracer(connection, log, RedisReader(client), shards)
+        log = await resources.enter_async_context(reading_log(settings, deployment["topic"]))
+        tracer = _Tracer(connection, log, RedisReader(client), deployment["shards"])
         operation = parse_id(id)
         if operation is not None:
             return await tracer.operation(operation, owner)

@@ -10,6 +10,7 @@ from typing import Any, cast
 import uvicorn
 
 from redpacket.ops.drain import Connection
+from redpacket.settings import Settings
 
 _START_TIMEOUT_S = 10.0
 
@@ -59,8 +60,8 @@ async def serving(
         await task
 
 
-def listen(port: int) -> socket.socket:
-    """A socket that listens on this machine's own address alone; port 0 takes a free one."""
-    listening = socket.create_server(("127.0.0.1", port), backlog=128, reuse_port=False)
+def listen(settings: Settings) -> socket.socket:
+    """The socket for health and metrics."""
+    listening = socket.create_server((settings.ops_host, settings.ops_port), backlog=128, reuse_port=False)
     listening.setblocking(False)
     return listening

@@ -5,8 +5,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from signal import SIGHUP, SIGINT, SIGTERM
 
-from redpacket.settings import SettingsError
-from redpacket.stack.error import StackError
 from redpacket.stack.server import Say
 from redpacket.stack.system import System
 from redpacket.stack.workers import COMMAND, Workers
@@ -24,11 +22,12 @@ async def run_up(
     *,
     command: Sequence[str] = COMMAND,
     redis_binary: str | None = None,
-) -> int:
-    """Run the stack on `data` until SIGTERM, SIGINT or SIGHUP, then stop it, in bounded time. Returns the exit status.
+) -> None:
+    """Run the stack on `data` until SIGTERM, SIGINT or SIGHUP, then stop it, in bounded time.
 
-    `say` is given a line for each step, in the end one that begins `ready http://`; then `on_ready` is called. What
-    keeps the stack from running is said in a sentence, with status 1. `command` runs `migrate`, `ledger` and `api`.
+    `say` is given a line for each step, in the end one that begins `ready http://`; then `on_ready` is called.
+    `command` runs `migrate`, `ledger` and `api`. Raises StackError, SettingsError or OSError, with everything stopped,
+    where something keeps the stack from running.
     """
     system = System(data, port, Workers(api, ledger, command), say, on_ready, redis_binary)
     running = asyncio.create_task(system.run())
@@ -51,11 +50,7 @@ async def run_up(
     except asyncio.CancelledError:
         if not asked:
             raise
-    except (StackError, SettingsError, OSError) as error:
-        say(str(error))
-        return 1
     finally:
         for number in SIGNALS:
             loop.remove_signal_handler(number)
     say("stopped")
-    return 0

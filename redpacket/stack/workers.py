@@ -25,7 +25,7 @@ COMMAND = (sys.executable, "-m", "redpacket.cli")
 # httpx reads all certificates of the machine when it is given none of these: 23 ms of CPU a call, for plain HTTP.
 NO_CERTIFICATES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 # What the stack itself decides; whatever else the user has set is passed on.
-OWN = ("postgres_url", "redis_url", "kafka_bootstrap", "keys_dir", "instance", "ops_port")
+OWN = ("postgres_url", "redis_url", "kafka_bootstrap", "keys_dir", "instance", "ops_host", "ops_port")
 
 
 def stack_settings(environ: Mapping[str, str], **own: str) -> Settings:

@@ -53,13 +53,18 @@ asyncio.run(main())
 UP = """
 import asyncio, sys
 from pathlib import Path
+from redpacket.stack.error import StackError
 from redpacket.stack.up import run_up
 
 def say(line):
     print(line, flush=True)
 
 command = (sys.executable, sys.argv[3])
-sys.exit(asyncio.run(run_up(Path(sys.argv[1]), int(sys.argv[2]), 1, 1, say, lambda: say("so it is"), command=command)))
+try:
+    asyncio.run(run_up(Path(sys.argv[1]), int(sys.argv[2]), 1, 1, say, lambda: say("so it is"), command=command))
+except StackError as error:
+    say(error)
+    sys.exit(1)
 """
 
 # Stands in for the workers: serves on the health port and, for `api`, on the socket passed on.

@@ -7,7 +7,9 @@ from collections import Counter
 from pathlib import Path
 
 import httpx
+import jwt
 
+from redpacket.settings import settings_environ
 from tests.deployment import LONG_S
 from tests.system import System, run_command, running_system
 
@@ -37,6 +39,18 @@ async def test_ps_lists_every_process(system: System) -> None:
     names = [process["name"] for process in json.loads(out)]
     assert names == ["api-0", "api-1", "ledger-0", "ledger-1", "redis", "kafka", "postgres"]
     assert all(process["pid"] and process["state"] for process in json.loads(out))
+
+
+async def test_without_a_local_stack_a_command_takes_the_deployment_that_the_settings_name(
+    system: System, tmp_path: Path
+) -> None:
+    command = ("token", "alice", "--data", str(tmp_path / "none"))
+    status, out, _ = await run_command(*command, environ=settings_environ(system.settings))
+    assert status == 0
+    assert jwt.decode(out.strip(), options={"verify_signature": False})["sub"] == "alice"
+    status, out, error = await run_command(*command)
+    assert (status, out) == (1, "")
+    assert "no stack is running" in error
 
 
 async def test_a_token_stands_alone_on_its_line_and_works(system: System) -> None:

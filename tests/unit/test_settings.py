@@ -21,11 +21,11 @@ def test_settings_are_read_from_the_environment_and_written_back() -> None:
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"REDPACKET_SHARDS": "0"}, "shards"),
-        ({"REDPACKET_SHARDS": "many"}, "shards"),
-        ({"REDPACKET_CURRENCY": "yuan"}, "currency"),
-        ({"REDPACKET_SHARD": "4"}, "shard"),
-        ({"REDPACKET_MEMORY_EVICT_MIB": "9", "REDPACKET_MEMORY_REFUSE_MIB": "8"}, "memory_refuse_mib"),
+        ({"REDPACKET_SHARDS": "0"}, "REDPACKET_SHARDS"),
+        ({"REDPACKET_SHARDS": "many"}, "REDPACKET_SHARDS"),
+        ({"REDPACKET_CURRENCY": "yuan"}, "REDPACKET_CURRENCY"),
+        ({"REDPACKET_SHARD": "4"}, "unknown: REDPACKET_SHARD;"),
+        ({"REDPACKET_MEMORY_EVICT_MIB": "9", "REDPACKET_MEMORY_REFUSE_MIB": "8"}, "REDPACKET_MEMORY_REFUSE_MIB"),
     ],
 )
 def test_a_wrong_or_unknown_setting_is_named(change: dict[str, str], named: str) -> None:
@@ -34,7 +34,7 @@ def test_a_wrong_or_unknown_setting_is_named(change: dict[str, str], named: str)
 
 
 def test_a_missing_setting_is_named() -> None:
-    with pytest.raises(SettingsError, match="postgres_url"):
+    with pytest.raises(SettingsError, match="REDPACKET_POSTGRES_URL"):
         read_settings({})
 
 
