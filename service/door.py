@@ -19,6 +19,7 @@ class Door:
         self._stop = stop
         self._in_flight_max = in_flight_max
         self._in_flight = 0
+        metrics.IN_FLIGHT.set_function(lambda: self._in_flight)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.perf_counter()
@@ -38,7 +39,6 @@ class Door:
             await answer_problem(send_on, ProblemError(Code.OVERLOADED, "Too many requests are under way here."))
             return
         self._in_flight += 1
-        metrics.IN_FLIGHT.inc()
         try:
             await self._app(scope, receive, send_on)
         except asyncio.CancelledError:
@@ -52,5 +52,4 @@ class Door:
                 await answer_problem(send_on, problem)
         finally:
             self._in_flight -= 1
-            metrics.IN_FLIGHT.dec()
             metrics.REQUEST_SECONDS.observe(time.perf_counter() - began)

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from ledger.trace.story import LogPlace
 from redpacket.events import Event
@@ -26,10 +26,13 @@ class LogReader:
         self._topic = topic
 
     async def item_at(self, shard: int, kafka_offset: int, item: int) -> LogPlace:
-        """Raises LogUnavailableError, also where the log does not have that offset any more."""
-        async with _asking():
-            partition = self._seek(shard, kafka_offset)
-            record = await self._consumer.getone(partition)
+        """Without an event where the log does not keep that record any more. Raises LogUnavailableError."""
+        try:
+            async with _asking():
+                partition = self._seek(shard, kafka_offset)
+                record = await self._consumer.getone(partition)
+        except OffsetOutOfRangeError:
+            return LogPlace(shard, kafka_offset, item, 0, 0, None)
         batch = _batch(record.value or b"") if record.offset == kafka_offset else None
         if batch is None or item >= len(batch.events):
             return LogPlace(shard, kafka_offset, item, 0, 0, None)
@@ -79,6 +82,8 @@ async def _asking() -> AsyncIterator[None]:
     try:
         async with asyncio.timeout(_LOOK_TIMEOUT_S):
             yield
+    except OffsetOutOfRangeError:
+        raise
     except (KafkaError, TimeoutError) as error:
         raise LogUnavailableError(f"the log cannot be read: {error!r}") from error
 

@@ -40,7 +40,7 @@ def _request(step: Step) -> str:
 def _place(place: LogPlace) -> str:
     where = f"partition {place.shard} offset {place.kafka_offset} item {place.item}"
     if place.event is None:
-        return f"{where}: there is no such item"
+        return f"{where}: the log does not keep it any more"
     return f"{where}, of epoch {place.epoch}, entry {place.entry}: {place.event}"
 
 
