@@ -135,6 +135,49 @@ def demo(data: Path, shares: int, people: int) -> None:
         raise click.ClickException(f"the demo did not come to its end: {error}") from None
 
 
+class _UncheckedError(click.ClickException):
+    """Another status than that of a violation."""
+
+    exit_code = 2
+
+
+@main.command()
+@data_option
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+@click.option(
+    "--since",
+    default="mark",
+    metavar="mark|start|TIME",
+    help="How far back the log is read: to where the last audit in which all held has ended, to its start, or to a time"
+    " (ISO 8601, UTC unless it says so).",
+)
+def audit(data: Path, as_json: bool, since: str) -> None:
+    """Check every invariant on the running system, from Postgres, Redis and the log, without stopping it.
+
+    Without a local stack in --data the deployment is the one that the REDPACKET_ settings name. Exit status: 0 all
+    hold, 1 something is violated, 2 it could not be checked. docs/audit.md says what is compared.
+    """
+    from ledger.audit.report import format_json, format_table
+    from ledger.audit.run import audit as run_audit
+    from ledger.audit.run import parse_since
+
+    try:
+        wanted = parse_since(since)
+    except ValueError:
+        raise click.BadParameter(f"{since!r} is neither mark, start nor a time", param_hint="--since") from None
+
+    def tell(what: str) -> None:
+        click.echo(what, err=True)
+
+    try:
+        settings = _or_exit(_stack_or_own_settings, data)
+        findings = _run(run_audit(settings, wanted, tell))
+    except click.ClickException as error:
+        raise _UncheckedError(error.message) from None
+    click.echo(format_json(findings) if as_json else format_table(findings))
+    sys.exit(findings.exit_status)
+
+
 @main.command()
 @data_option
 @click.argument("id")
@@ -307,6 +350,23 @@ def _stack_settings(data: Path) -> Settings:
     return _or_exit(read_settings, _or_exit(read_stack, data).environ)
 
 
+def _stack_or_own_settings(data: Path) -> Settings:
+    """Of the local stack where one runs on `data`, else, as on a cluster, of this process's environment."""
+    import os
+
+    from redpacket.settings import PREFIX
+    from redpacket.stack.error import StackError
+    from redpacket.stack.state import read_stack
+
+    try:
+        environ = read_stack(data).environ
+    except StackError:
+        if not any(name.startswith(PREFIX) for name in os.environ):
+            raise
+        environ = os.environ
+    return read_settings(environ)
+
+
 def _or_exit(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """What `call` gives; a sentence and exit status 1 where it cannot."""
     from redpacket.stack.error import StackError
@@ -322,6 +382,7 @@ def _run(coroutine: Coroutine[Any, Any, T]) -> T:
     import uvloop
     from aiokafka.errors import KafkaError
 
+    from ledger.audit.findings import AuditError
     from ledger.deadletters.letter import LetterError
     from ledger.migrate import MigrationError
     from redpacket.books.database import POSTGRES_FAILURES, BooksUnavailableError
@@ -331,6 +392,7 @@ def _run(coroutine: Coroutine[Any, Any, T]) -> T:
     try:
         return uvloop.run(coroutine)
     except (
+        AuditError,
         SettingsError,
         DeploymentError,
         LetterError,

@@ -17,7 +17,7 @@ from redpacket.settings import Settings
 from redpacket.shard.clock import RedisClock
 
 # In this order: a local function of one concern is used by those after it.
-_CONCERNS = ("fence", "outbox", "batch", "claim", "close", "operation", "reserve", "load", "read", "evict")
+_CONCERNS = ("fence", "outbox", "batch", "claim", "close", "operation", "reserve", "load", "read", "evict", "audit")
 _CONNECTIONS_MAX = 64
 _POOL_WAIT_S = 0.05
 # What Redis adds to an error that a function raised.

@@ -1,0 +1,144 @@
+-- name: read_for_long
+-- The audit reads whole tables, which Postgres is not to do in small portions.
+SELECT set_config('work_mem', '64MB', false), set_config('statement_timeout', $1, false)
+
+-- name: make_confirmed
+-- What Redis holds as confirmed, for this session only: a table so that Postgres compares it, and nobody's memory is filled.
+CREATE TEMPORARY TABLE confirmed_operation (
+    shard integer NOT NULL, identity bytea NOT NULL, id text NOT NULL, at_ms bigint NOT NULL, terms bytea NOT NULL,
+    state text NOT NULL, over_at_ms bigint NOT NULL
+);
+CREATE TEMPORARY TABLE confirmed_claim (
+    shard integer NOT NULL, day date NOT NULL, packet text NOT NULL, share integer NOT NULL, owner text NOT NULL,
+    sequence integer NOT NULL, amount_minor bigint NOT NULL, at_ms bigint NOT NULL
+)
+
+-- name: positions
+-- How far each shard is settled, and whether the record there waits for a person.
+SELECT s.shard, s.next_offset, EXISTS (
+    SELECT FROM dead_letter d
+    WHERE d.shard = s.shard AND d.kafka_offset = s.next_offset AND d.item = -1 AND d.decision IS NULL
+) AS held
+FROM shard s ORDER BY s.shard
+
+-- name: shards
+-- Each shard, with the mark of the last audit and with what the chain was there, by the ledger's records.
+SELECT s.shard, s.next_offset, s.epoch_fenced, s.chain, m.next_offset AS mark_offset, m.chain AS mark_chain,
+    m.movements, m.moved_minor, m.digest, m.at, r.chain AS chain_there
+FROM shard s
+LEFT JOIN audit_mark m ON m.shard = s.shard
+LEFT JOIN record r ON r.shard = s.shard AND r.kafka_offset = m.next_offset - 1
+ORDER BY s.shard
+
+-- name: state_at
+-- The chain before an offset, and the highest epoch that was fenced by then: a record above it was never settled, and
+-- those below it do not raise it.
+SELECT coalesce(max(epoch), 0) AS epoch_fenced,
+    (SELECT chain FROM record WHERE shard = $1 AND kafka_offset = $2 - 1) AS chain
+FROM record WHERE shard = $1 AND kafka_offset < $2
+
+-- name: figures
+-- The whole ledger in sums.
+SELECT packets.*, claims.*, operations.*, postings.*, accounts.*, letters.*
+FROM
+    (SELECT count(*) AS packets, coalesce(sum(total_minor), 0)::bigint AS total_minor,
+        coalesce(sum(claimed_minor), 0)::bigint AS claimed_minor, coalesce(sum(refunded_minor), 0)::bigint AS refunded_minor,
+        coalesce(sum(claimed_shares), 0)::bigint AS claimed_shares FROM packet) packets,
+    (SELECT count(*) AS claims, coalesce(sum(amount_minor), 0)::bigint AS claims_minor FROM claim) claims,
+    (SELECT count(*) AS operations FROM operation) operations,
+    (SELECT count(*) AS postings, coalesce(sum(amount_minor), 0)::bigint AS posted_minor FROM posting) postings,
+    (SELECT count(*) AS accounts, coalesce(sum(debits_minor), 0)::bigint AS debits_minor,
+        coalesce(sum(credits_minor), 0)::bigint AS credits_minor,
+        coalesce(sum(credits_minor - debits_minor) FILTER (WHERE kind = 'escrow'), 0)::bigint AS escrow_minor
+        FROM account) accounts,
+    (SELECT count(*) FILTER (WHERE decision IS NULL) AS letters_waiting,
+        count(*) FILTER (WHERE decision = 'rejected') AS letters_rejected FROM dead_letter) letters
+
+-- name: counts_of_packets
+-- How many different shares and owners the claims have, packet by packet.
+SELECT coalesce(sum(shares), 0)::bigint AS shares, coalesce(sum(owners), 0)::bigint AS owners
+FROM (SELECT count(DISTINCT share) AS shares, count(DISTINCT owner) AS owners FROM claim GROUP BY day, packet) packets
+
+-- name: below_zero
+-- Wallets below zero: this may be so for a moment, since shards are settled at different paces.
+SELECT id, owner, shard, debits_minor, credits_minor FROM account WHERE kind = 'wallet' AND credits_minor < debits_minor
+
+-- name: credits_of
+SELECT id, credits_minor FROM account WHERE id = ANY($1)
+
+-- name: below
+-- The ledger below an offset of each shard, in sums, for a mark: at the last one, and at the next.
+SELECT m.shard,
+    count(*) FILTER (WHERE m.kafka_offset < k.mark) AS marked_movements,
+    coalesce(sum(m.amount_minor) FILTER (WHERE m.kafka_offset < k.mark), 0) AS marked_minor,
+    coalesce(sum(m.digest) FILTER (WHERE m.kafka_offset < k.mark), 0) AS marked_digest,
+    count(*) AS movements, coalesce(sum(m.amount_minor), 0) AS moved_minor, coalesce(sum(m.digest), 0) AS digest
+FROM movement m
+JOIN unnest($1::integer[], $2::bigint[]) AS k (shard, mark) ON k.shard = m.shard
+GROUP BY m.shard
+
+-- name: movements
+-- What the ledger says that the records between two offsets of each shard moved, in their order.
+SELECT m.* FROM movement m
+JOIN unnest($1::integer[], $2::bigint[], $3::bigint[]) AS k (shard, from_offset, to_offset)
+    ON k.shard = m.shard AND m.kafka_offset >= k.from_offset AND m.kafka_offset < k.to_offset
+ORDER BY m.shard, m.kafka_offset, m.item
+
+-- name: records
+SELECT kafka_offset, epoch, applied, repeated, ignored, chain FROM record
+WHERE shard = $1 AND kafka_offset BETWEEN $2 AND $3
+
+-- name: letters
+SELECT kafka_offset, item, packed, decision FROM dead_letter WHERE shard = $1 AND kafka_offset BETWEEN $2 AND $3
+
+-- name: claims_known
+-- For events that moved nothing: what stands where they would have gone.
+SELECT c.packet, c.share, c.owner, c.sequence, c.amount_minor, (extract(epoch FROM c.claimed_at) * 1000)::bigint AS at_ms
+FROM unnest($1::date[], $2::text[], $3::integer[]) AS k (day, packet, share)
+JOIN claim c ON c.day = k.day AND c.packet = k.packet AND c.share = k.share
+
+-- name: operations_known
+SELECT o.id, (extract(epoch FROM o.at) * 1000)::bigint AS at_ms, o.terms, k.commitment, k.state, k.refunded_minor,
+    (extract(epoch FROM k.over_at) * 1000)::bigint AS over_at_ms
+FROM operation o LEFT JOIN packet k ON k.day = o.day AND k.id = o.id
+WHERE o.id = ANY($1)
+
+-- name: confirmed_figures
+SELECT
+    (SELECT count(DISTINCT identity) FROM confirmed_operation) AS operations,
+    (SELECT count(*) FROM (SELECT DISTINCT packet, owner FROM confirmed_claim) claims) AS claims,
+    (SELECT coalesce(sum(amount_minor), 0)::bigint FROM (SELECT DISTINCT packet, owner, amount_minor FROM confirmed_claim) c)
+        AS claims_minor
+
+-- name: claims_unlike_the_ledger
+-- Claims confirmed in Redis that the ledger does not have just so; with what it has for this share.
+SELECT h.*, c.owner AS there_owner, c.sequence AS there_sequence, c.amount_minor AS there_minor,
+    (extract(epoch FROM c.claimed_at) * 1000)::bigint AS there_at_ms
+FROM (SELECT DISTINCT * FROM confirmed_claim) h
+LEFT JOIN claim c ON c.day = h.day AND c.packet = h.packet AND c.share = h.share
+WHERE (c.owner, c.sequence, c.amount_minor, (extract(epoch FROM c.claimed_at) * 1000)::bigint)
+    IS DISTINCT FROM (h.owner, h.sequence, h.amount_minor, h.at_ms)
+ORDER BY h.packet, h.share LIMIT $1
+
+-- name: operations_unlike_the_ledger
+-- Operations confirmed in Redis that the ledger does not have just so. Terms may be equal though their bytes are not.
+SELECT h.*, o.id AS there_id, (extract(epoch FROM o.at) * 1000)::bigint AS there_at_ms, o.terms AS there_terms,
+    coalesce(k.state, '') AS there_state, coalesce((extract(epoch FROM k.over_at) * 1000)::bigint, 0) AS there_over_at_ms
+FROM (SELECT DISTINCT * FROM confirmed_operation) h
+LEFT JOIN operation o ON o.identity = h.identity
+LEFT JOIN packet k ON k.day = o.day AND k.id = o.id
+WHERE (o.id, (extract(epoch FROM o.at) * 1000)::bigint, o.terms) IS DISTINCT FROM (h.id, h.at_ms, h.terms)
+    OR (h.state <> '' AND (k.state, (extract(epoch FROM k.over_at) * 1000)::bigint) IS DISTINCT FROM (h.state, h.over_at_ms))
+ORDER BY h.id LIMIT $1
+
+-- name: letters_of
+-- What is set aside of these subjects, decided or not.
+SELECT subject, packed, decision FROM dead_letter WHERE subject = ANY($1) AND item >= 0
+
+-- name: keep_mark
+-- Only ever forwards: of two audits at once the one that has read further.
+INSERT INTO audit_mark (shard, next_offset, chain, movements, moved_minor, digest)
+SELECT * FROM unnest($1::integer[], $2::bigint[], $3::bytea[], $4::bigint[], $5::numeric[], $6::numeric[])
+ON CONFLICT (shard) DO UPDATE SET next_offset = excluded.next_offset, chain = excluded.chain,
+    movements = excluded.movements, moved_minor = excluded.moved_minor, digest = excluded.digest, at = excluded.at
+WHERE audit_mark.next_offset <= excluded.next_offset

@@ -1,0 +1,77 @@
+"""What Redis holds as confirmed, all of it, bit by bit: for an audit."""
+
+import re
+from collections import defaultdict
+from collections.abc import AsyncIterator, Sequence
+
+from msgspec import Struct, msgpack
+
+from redpacket.events import Terms
+from redpacket.operations import Claim
+from redpacket.shard.client import ShardClient
+
+_KEYS_AT_ONCE = 500
+# Of one call: some hundred microseconds of Redis.
+_OPERATIONS_AT_ONCE, _CLAIMS_AT_ONCE = 100, 250
+
+_NAME = re.compile(r"\{rp(\d+)\}\d+:op:(.+)")
+
+
+class ConfirmedOperation(Struct, frozen=True, array_like=True):
+    """`shares` is 0 of what is no packet; `state` is 'closed' or 'expired' once the refund is confirmed, else ''."""
+
+    identity: str
+    id: str
+    at_ms: int
+    terms: Terms
+    shares: int
+    state: str
+    over_at_ms: int
+
+
+class _ClaimPage(Struct, frozen=True, array_like=True):
+    further: str
+    claims: tuple[Claim, ...]
+
+
+_encode = msgpack.Encoder().encode
+_decode_operations = msgpack.Decoder(tuple[ConfirmedOperation, ...]).decode
+_decode_page = msgpack.Decoder(_ClaimPage).decode
+
+
+async def find_identities(client: ShardClient) -> AsyncIterator[tuple[int, list[str]]]:
+    """Shards, each with the identities of some operations that it holds, under whatever epoch; some maybe twice.
+
+    What is there from the first to the last step is found; what is loaded or evicted meanwhile may be or not.
+    """
+    cursor = 0
+    while True:
+        cursor, names = await client.scan(cursor, _KEYS_AT_ONCE)
+        by_shard: defaultdict[int, list[str]] = defaultdict(list)
+        for name in names:
+            if found := _NAME.fullmatch(name):
+                by_shard[int(found[1])].append(found[2])
+        for shard, identities in by_shard.items():
+            for start in range(0, len(identities), _OPERATIONS_AT_ONCE):
+                yield shard, identities[start : start + _OPERATIONS_AT_ONCE]
+        if cursor == 0:
+            return
+
+
+async def confirmed_operations(
+    client: ShardClient, shard: int, identities: Sequence[str]
+) -> tuple[ConfirmedOperation, ...]:
+    """Those of `identities` that are held under the shard's present epoch, and confirmed."""
+    return _decode_operations(await client.call("audit_operations", shard, _encode(identities)))
+
+
+async def confirmed_claims(client: ShardClient, shard: int, identity: str) -> dict[str, Claim]:
+    """By owner. No more than a packet has shares."""
+    claims: dict[str, Claim] = {}
+    cursor = "0"
+    while True:
+        page = _decode_page(await client.call("audit_claims", shard, identity, cursor, _CLAIMS_AT_ONCE))
+        claims.update((claim.owner, claim) for claim in page.claims)
+        if page.further == "0":
+            return claims
+        cursor = page.further
