@@ -111,7 +111,7 @@ class LogComparison:
         for it in moved:
             row = it.row
             parameters = (row[name] for name in ("split_kind", "total_minor", "shares", "cap_minor", "min_minor"))
-            split = SplitParameters(*parameters)  # type: ignore[arg-type]
+            split = SplitParameters(*parameters)
             try:
                 if isinstance(it.event, PacketOpened):
                     given = commitment(self._amounts.seed(it.event.id), split)
