@@ -16,6 +16,8 @@ from redpacket.settings import Settings
 # Kafka does not give more at once than its own bound in bytes, some MiB.
 _RECORDS_AT_ONCE = 500
 _STILL_S = 30.0
+# A fetch that is on its way for one partition keeps the next from being fetched. All that is read is there already.
+_FETCH_WAITS_MS = 10
 _STOP_S = 2.0
 
 
@@ -79,6 +81,7 @@ async def reading_log(settings: Settings, topic: str) -> AsyncIterator[AuditLog]
         bootstrap_servers=settings.kafka_bootstrap,
         enable_auto_commit=False,
         auto_offset_reset="none",
+        fetch_max_wait_ms=_FETCH_WAITS_MS,
         request_timeout_ms=max(settings.kafka_timeout_ms, 5_000),
     )
     try:

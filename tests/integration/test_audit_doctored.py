@@ -2,9 +2,10 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
+from typing import Any
 
 import asyncpg
 import msgspec
@@ -42,19 +43,20 @@ class Books:
         return await audited(self.deployment)
 
     @asynccontextmanager
-    async def forged(self, key: str, fields: dict[str, str | bytes]) -> AsyncIterator[None]:
+    async def forged(self, key: str, fields: Mapping[Any, Any]) -> AsyncIterator[None]:
         """Some fields of one of the present epoch's keys of `packet`, as long as the body runs."""
         async with self.deployment.redis() as redis:
-            epoch = (await redis.hget(f"{{rp{self.packet.shard}}}fence", "epoch")).decode()  # type: ignore[misc]
+            fence: Mapping[Any, Any] = await redis.hgetall(f"{{rp{self.packet.shard}}}fence")
+            epoch = fence[b"epoch"].decode()
             name = f"{{rp{self.packet.shard}}}{epoch}:{key}"
-            before = await redis.hgetall(name)  # type: ignore[misc]
-            await redis.hset(name, mapping=fields)  # type: ignore[misc]
+            before: Mapping[Any, Any] = await redis.hgetall(name)
+            await redis.hset(name, mapping=fields)
             try:
                 yield
             finally:
                 await redis.delete(name)
                 if before:
-                    await redis.hset(name, mapping=before)  # type: ignore[misc]
+                    await redis.hset(name, mapping=before)
 
 
 @pytest.fixture(scope="module")
@@ -279,7 +281,8 @@ async def test_marks_are_kept_only_by_an_audit_in_which_all_held(books: Books) -
 async def _held(books: Books, key: str) -> dict[str, bytes]:
     async with books.deployment.redis() as redis:
         (name,) = [it async for it in redis.scan_iter(f"*:{key}")]
-        return {field.decode(): value for field, value in (await redis.hgetall(name)).items()}  # type: ignore[misc]
+        held: Mapping[Any, Any] = await redis.hgetall(name)
+    return {field.decode(): value for field, value in held.items()}
 
 
 @pytest.mark.parametrize(
