@@ -154,8 +154,7 @@ class _UncheckedError(click.ClickException):
 def audit(data: Path, as_json: bool, since: str) -> None:
     """Check every invariant on the running system, from Postgres, Redis and the log, without stopping it.
 
-    Without a local stack in --data the deployment is the one that the REDPACKET_ settings name. Exit status: 0 all
-    hold, 1 something is violated, 2 it could not be checked. docs/audit.md says what is compared.
+    Exit status: 0 all hold, 1 something is violated, 2 it could not be checked. docs/audit.md says what is compared.
     """
     from ledger.audit.report import format_json, format_table
     from ledger.audit.run import audit as run_audit
@@ -170,8 +169,7 @@ def audit(data: Path, as_json: bool, since: str) -> None:
         click.echo(what, err=True)
 
     try:
-        settings = _or_exit(_stack_or_own_settings, data)
-        findings = _run(run_audit(settings, wanted, tell))
+        findings = _run(run_audit(_stack_settings(data), wanted, tell))
     except click.ClickException as error:
         raise _UncheckedError(error.message) from None
     click.echo(format_json(findings) if as_json else format_table(findings))
@@ -348,23 +346,6 @@ def _stack_settings(data: Path) -> Settings:
         except StackError:
             return _settings()
     return _or_exit(read_settings, _or_exit(read_stack, data).environ)
-
-
-def _stack_or_own_settings(data: Path) -> Settings:
-    """Of the local stack where one runs on `data`, else, as on a cluster, of this process's environment."""
-    import os
-
-    from redpacket.settings import PREFIX
-    from redpacket.stack.error import StackError
-    from redpacket.stack.state import read_stack
-
-    try:
-        environ = read_stack(data).environ
-    except StackError:
-        if not any(name.startswith(PREFIX) for name in os.environ):
-            raise
-        environ = os.environ
-    return read_settings(environ)
 
 
 def _or_exit(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
