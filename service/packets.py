@@ -2,7 +2,7 @@
 
 import asyncio
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from redpacket.commit.amounts import Amounts
 from redpacket.commit.path import CommitPath
@@ -135,7 +135,7 @@ class Packets:
 def packet_terms(owner: str, asked: PacketRequest, currency: str) -> PacketTerms:
     """What was asked for, in full. Raises ProblemError `invalid_request` where no split exists."""
     check_currency(asked.currency, currency)
-    cap = asked.total if asked.cap is None else asked.cap
+    cap = asked.total if asked.cap is UNSET else asked.cap
     split = SplitParameters(asked.kind, asked.total, asked.shares, cap, asked.min)
     try:
         check_parameters(split)
@@ -145,9 +145,9 @@ def packet_terms(owner: str, asked: PacketRequest, currency: str) -> PacketTerms
     return PacketTerms(owner, currency, split, asked.greeting, asked.expires_in_s)
 
 
-def check_currency(asked: str | None, currency: str) -> None:
-    if asked not in (None, currency):
-        raise ProblemError(Code.INVALID_REQUEST, f"currency must be {currency}, not {asked}")
+def check_currency(asked: str | UnsetType, currency: str) -> None:
+    if asked not in (UNSET, currency):
+        raise ProblemError(Code.INVALID_REQUEST, f"currency must be {currency}, not {asked}: it may be left out.")
 
 
 def free_shares(id: str, held: HeldPacket) -> set[int]:
