@@ -107,7 +107,10 @@ def test_no_fields_do_worse_than_a_refusal(fields: dict[str, Any]) -> None:
 
 
 @given(
-    st.sampled_from(["lucky", "equal"]), *[st.integers(1, 50)] * 2, st.just(UNSET) | st.integers(1, 50), st.integers(1, 9)
+    st.sampled_from(["lucky", "equal"]),
+    *[st.integers(1, 50)] * 2,
+    st.just(UNSET) | st.integers(1, 50),
+    st.integers(1, 9),
 )
 def test_a_packet_is_taken_just_where_a_split_exists(
     kind: Any, total: int, shares: int, cap: int | UnsetType, min: int
