@@ -35,17 +35,24 @@ from service.words import (
     Wallet,
 )
 
+_KEY_PATTERN = r"^[!-~]{1,255}(?![\s\S])"
 Key = Annotated[
     str,
     HeaderParameter(
         name="Idempotency-Key",
-        pattern=r"^[!-~]{1,255}(?![\s\S])",
+        pattern=_KEY_PATTERN,
         description="Of the caller's choice, one for each thing that is to happen once: a request is repeated with the "
         "key of the first. With other parameters it is 422.",
     ),
 ]
 Id = Annotated[str, PathParameter(description="A packet's `id`, exactly as it was given.")]
-PathKey = Annotated[str, PathParameter(description="The `Idempotency-Key` of the request, percent-encoded.")]
+# The framework sees it percent-encoded, so key_of checks it; to the document it is what it was when it was sent.
+PathKey = Annotated[
+    str,
+    PathParameter(
+        description="The `Idempotency-Key` of the request, percent-encoded.", schema_extra={"pattern": _KEY_PATTERN}
+    ),
+]
 # A sequence number, and an account's version; to clients they are opaque.
 After = Annotated[str, QueryParameter(pattern=r"^[0-9]{1,9}(?![\s\S])", description="`next` of the page before.")]
 AfterVersion = Annotated[

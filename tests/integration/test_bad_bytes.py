@@ -110,10 +110,8 @@ async def test_pipelined_requests_good_and_bad_are_answered_in_their_order(scene
             (whole(scene, endpoint), good),
         ]
         if endpoint.token:
-            asked += [
-                (whole(scene, endpoint, path=f"{scene.path(endpoint)}?x=1"), {400}),
-                (whole(scene, endpoint), good),
-            ]
+            bad = whole(scene, endpoint, path=f"{scene.path(endpoint)}?x=1")
+            asked += [(bad, {400}), (whole(scene, endpoint), good)]
         if endpoint.body is not None:
             asked += [(whole(scene, endpoint, b"["), {400}), (whole(scene, endpoint, b"x" * 5000), {413})]
     # The path of an operation takes all that follows as its key.
