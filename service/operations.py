@@ -5,9 +5,9 @@ import asyncio
 from redpacket.events import PacketTerms
 from redpacket.ids import identity_of, shard_of
 from redpacket.settings import Settings
-from service.packets import state_of
 from service.reading import PacketReader, packet_id
 from service.settled import SettledOperations
+from service.show import state_of
 from service.words import Operation, Pending
 
 

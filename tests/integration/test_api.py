@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from redpacket.ops.health import PATHS
 from redpacket.split import SplitParameters, commitment, split_amounts
 from tests.integration.api import LONG_S, Make, assert_problem, claim, key, send, settled_wallet, top_up
 from tests.system import System
@@ -296,11 +297,13 @@ async def test_the_caller_sees_his_own_claim(client: Make, nonce: str) -> None:
 # The worker
 
 
-@pytest.mark.parametrize("path", ["/healthz/live", "/healthz/ready", "/metrics"])
-async def test_health_and_metrics_need_no_token(system: System, path: str) -> None:
-    async with httpx.AsyncClient(base_url=system.url, trust_env=False) as nobody:
-        assert (await nobody.get(path)).status_code == 200
-        assert_problem(await nobody.post(path), 405, "method_not_allowed")
+async def test_the_public_port_tells_of_itself_as_each_process_does(system: System) -> None:
+    (port,) = [child.port for child in system.state.children if child.name == "api-0"]
+    async with httpx.AsyncClient(trust_env=False) as nobody:
+        for path in PATHS:
+            public, own = [await nobody.get(f"{url}{path}") for url in (system.url, f"http://127.0.0.1:{port}")]
+            assert (public.status_code, public.headers["content-type"]) == (200, own.headers["content-type"])
+            assert public.headers["content-type"].count("charset") == 1
 
 
 async def test_outcomes_are_counted(client: Make, nonce: str, system: System) -> None:

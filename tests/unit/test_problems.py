@@ -12,8 +12,10 @@ from msgspec import UNSET, UnsetType
 from redpacket.books.database import BooksUnavailableError
 from redpacket.log.producer import LogUnavailableError
 from redpacket.shard.client import MemoryFullError, ShardClosedError, ShardUnreachableError
+from redpacket.shard.reserve import Refused
 from redpacket.split import SplitError, SplitParameters, check_parameters
 from service.call import decode_body
+from service.outcomes import refusal
 from service.packets import packet_terms
 from service.problems import Code, Problem, ProblemError, answer_problem, problem_of
 from service.words import PacketRequest
@@ -62,6 +64,28 @@ def test_those_who_are_refused_together_come_back_apart() -> None:
 def test_a_part_that_is_away_is_a_503(error: Exception, code: str) -> None:
     problem = problem_of(error)
     assert (problem.code.status, problem.code.code) == (503, code)
+
+
+@pytest.mark.parametrize(
+    ("why", "status", "code"),
+    [
+        ("not_found", 404, "not_found"),
+        ("sold_out", 409, "sold_out"),
+        ("expired", 410, "packet_expired"),
+        ("closed", 410, "packet_closed"),
+        ("short", 402, "insufficient_funds"),
+        ("limit", 409, "limit_exceeded"),
+        ("overloaded", 503, "overloaded"),
+        ("stalled", 503, "unavailable"),
+        ("busy", 503, "unavailable"),
+        ("late", 503, "unavailable"),
+        ("frozen", 503, "unavailable"),
+    ],
+)
+def test_every_refusal_of_the_commit_path_has_its_code(why: Any, status: int, code: str) -> None:
+    problem = refusal(Refused(why))
+    assert (problem.code.status, problem.code.code) == (status, code)
+    assert problem.code.retryable == (status == 503)
 
 
 def test_what_nobody_expected_is_logged_and_not_told(caplog: pytest.LogCaptureFixture) -> None:
