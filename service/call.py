@@ -95,7 +95,7 @@ def check_key(connection: Connection, _: BaseRouteHandler) -> None:
 
 
 def key_of(segment: str) -> str:
-    """The key that a segment of a path spells, as KeyDoor leaves it. Raises ProblemError `invalid_request`."""
+    """The key that a segment of a path spells, as Paths leaves it. Raises ProblemError `invalid_request`."""
     key = unquote(segment)
     if not _KEY.fullmatch(key.encode()):
         raise ProblemError(Code.INVALID_REQUEST, "idempotency_key has 1-255 visible ASCII characters.")

@@ -9,9 +9,9 @@ from redpacket.commit.amounts import Amounts
 from redpacket.ids import OperationId
 from redpacket.settings import Settings
 from redpacket.shard.read import HeldPacket
-from service.packets import FINAL, state_of
 from service.problems import Code, ProblemError
 from service.reading import PacketReader, packet_id
+from service.show import FINAL, state_of
 from service.words import Claim, ClaimList, ListedClaim, Pending, time_of
 
 # Claims in one call, where all of a packet's are looked through.

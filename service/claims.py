@@ -12,7 +12,7 @@ from redpacket.ops.health import answer
 from redpacket.settings import Settings
 from redpacket.shard import reserve
 from service.auth import Authenticator
-from service.outcomes import count, refusal
+from service.outcomes import PENDING_HEADERS, count, refusal
 from service.problems import Message, Send, answer_problem, problem_of
 from service.reading import packet_id
 from service.words import Claim, Pending, time_of
@@ -21,8 +21,10 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-_PATH = re.compile(r"/v1/packets/([0-9a-f]{38})/claims")
+_PATH = re.compile(rb"/v1/packets/([0-9a-f]{38})/claims")
 _PLAIN_BODIES = (b"{}", b"")
+
+_PENDING_HEADERS = tuple((name.encode(), value.encode()) for name, value in PENDING_HEADERS.items())
 
 _encode = msgspec.json.Encoder().encode
 
@@ -62,12 +64,12 @@ class ClaimDoor:
         self._rest = rest
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["method"] == "POST" and (path := _PATH.fullmatch(scope["path"])):
+        if scope["method"] == "POST" and (path := _PATH.fullmatch(scope["raw_path"])) and not scope["query_string"]:
             caller = self._authenticator.remembered_caller(scope["headers"])
             if caller is not None:
                 first = await receive()
                 if first["type"] == "http.request" and not first["more_body"] and first["body"] in _PLAIN_BODIES:
-                    await self._claim(path[1], caller.owner, send)
+                    await self._claim(path[1].decode(), caller.owner, send)
                     return
                 receive = _replay(first, receive)
         await self._rest(scope, receive, send)
@@ -80,7 +82,7 @@ class ClaimDoor:
             count("claim", problem.code.code)
             await answer_problem(send, problem)
         else:
-            await answer(send, status, _encode(claim), "application/json")
+            await answer(send, status, _encode(claim), "application/json", _PENDING_HEADERS if status == 202 else ())
 
 
 def _replay(first: Message, receive: Receive) -> Receive:

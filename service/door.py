@@ -4,18 +4,21 @@ import asyncio
 import time
 
 from redpacket.ops import metrics
-from redpacket.ops.health import PATHS
+from redpacket.ops.health import PATHS, HealthApp
 from redpacket.ops.request_id import HEADER, begin_request
 from service.claims import App, Receive, Scope
 from service.problems import Code, Message, ProblemError, Send, answer_problem, problem_of
+
+_HEALTH = frozenset(path.encode() for path in PATHS)
 
 
 class Door:
     """At most `in_flight_max` requests at once, each with an id that its answer tells. Once `stop` is set, every answer
     asks its client to move away."""
 
-    def __init__(self, app: App, stop: asyncio.Event, in_flight_max: int) -> None:
+    def __init__(self, app: App, health: HealthApp, stop: asyncio.Event, in_flight_max: int) -> None:
         self._app = app
+        self._health = health
         self._stop = stop
         self._in_flight_max = in_flight_max
         self._in_flight = 0
@@ -35,12 +38,13 @@ class Door:
             await send(message)
 
         # Whoever watches this worker has to see it also when it is full.
-        if self._in_flight >= self._in_flight_max and scope["path"] not in PATHS:
+        health = scope["raw_path"] in _HEALTH and scope["method"] == "GET"
+        if self._in_flight >= self._in_flight_max and not health:
             await answer_problem(send_on, ProblemError(Code.OVERLOADED, "Too many requests are under way here."))
             return
         self._in_flight += 1
         try:
-            await self._app(scope, receive, send_on)
+            await (self._health if health else self._app)(scope, receive, send_on)
         except asyncio.CancelledError:
             # At the end of a drain. uvicorn would say 500.
             if not started:

@@ -1,19 +1,14 @@
 """What became of a request whose answer the caller never got: asked for by its idempotency key."""
 
 import asyncio
-from urllib.parse import quote
 
 from redpacket.events import PacketTerms
 from redpacket.ids import identity_of, shard_of
 from redpacket.settings import Settings
-from service.claims import App, Receive, Scope
-from service.packets import state_of
-from service.problems import Send
 from service.reading import PacketReader, packet_id
 from service.settled import SettledOperations
+from service.show import state_of
 from service.words import Operation, Pending
-
-_PATH = "/v1/operations/"
 
 
 class Operations:
@@ -47,19 +42,3 @@ class Operations:
         if held.head.send_entry:
             return 202, Pending(id=id)
         return 200, Operation("packet", id, state_of(id, held))
-
-
-class KeyDoor:
-    """Gives the framework the key of /v1/operations/KEY as one segment, percent-encoded (key_of decodes it).
-
-    A key may hold slashes, and the framework would divide the path at them and drop some.
-    """
-
-    def __init__(self, rest: App) -> None:
-        self._rest = rest
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path: str = scope["path"]
-        if path.startswith(_PATH):
-            scope = {**scope, "path": _PATH + quote(path.removeprefix(_PATH), safe="")}
-        await self._rest(scope, receive, send)

@@ -8,6 +8,9 @@ from redpacket.ops.metrics import OUTCOMES
 from redpacket.shard.reserve import Refused
 from service.problems import Code, ProblemError
 
+# With a 202. Most are known sooner; an entry that has lost its publisher is published by whoever asks after this.
+PENDING_HEADERS = {"retry-after": "1"}
+
 _ASK_AGAIN = "Nothing was changed, as far as is known: ask again."
 _REFUSALS = {
     "not_found": (Code.NOT_FOUND, "There is no such packet."),

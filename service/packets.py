@@ -2,7 +2,7 @@
 
 import asyncio
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from redpacket.commit.amounts import Amounts
 from redpacket.commit.path import CommitPath
@@ -10,16 +10,13 @@ from redpacket.events import PacketTerms
 from redpacket.ids import identity_of, shard_of
 from redpacket.settings import Settings
 from redpacket.shard import reserve
-from redpacket.shard.outbox import ReservedClaim
 from redpacket.shard.read import HeldPacket, PacketHead
-from redpacket.split import SplitError, SplitParameters, check_parameters, commitment
+from redpacket.split import SplitError, SplitParameters, check_parameters
 from service.outcomes import count, refusal
 from service.problems import Code, ProblemError
 from service.reading import PacketReader, packet_id
-from service.words import Packet, PacketRequest, PacketState, Pending, time_of
-
-# Nothing of such a packet moves any more.
-FINAL = ("sold_out", "closed", "expired")
+from service.show import show_packet
+from service.words import Packet, PacketRequest, Pending
 
 
 class Packets:
@@ -101,41 +98,15 @@ class Packets:
         return await self._see(id, HeldPacket(head, ()))
 
     async def _see(self, id: str, held: HeldPacket) -> Packet:
-        terms, split = held.head.terms, held.head.terms.split
-        free = free_shares(id, held)
-        claimed_minor = 0
-        if held.head.handed_out:
-            amounts = await self._amounts.of_packet(id, split)
-            claimed_minor = sum(amounts[: held.head.handed_out]) - sum(amounts[share - 1] for share in free)
-        seed = self._amounts.seed(id)
-        state = state_of(id, held)
-        refunded = state in ("closed", "expired")
-        left_minor, shares_left = split.total_minor - claimed_minor, split.shares - held.head.handed_out + len(free)
-        return Packet(
-            id=id,
-            state=state,
-            owner=terms.owner,
-            kind=split.kind,
-            total=split.total_minor,
-            shares=split.shares,
-            cap=split.cap_minor,
-            min=split.min_minor,
-            currency=terms.currency,
-            greeting=terms.greeting,
-            remaining=0 if refunded else left_minor,
-            remaining_shares=0 if refunded else shares_left,
-            refunded=left_minor if refunded else 0,
-            commitment=commitment(seed, split),
-            created_at=time_of(held.head.at_ms),
-            expires_at=time_of(held.head.expires_at_ms),
-            seed=seed.hex() if state in FINAL else UNSET,
-        )
+        # Drawing them takes its time: not for a packet of which nothing is taken.
+        amounts = await self._amounts.of_packet(id, held.head.terms.split) if held.head.handed_out else ()
+        return show_packet(id, held, amounts, self._amounts.seed(id))
 
 
 def packet_terms(owner: str, asked: PacketRequest, currency: str) -> PacketTerms:
     """What was asked for, in full. Raises ProblemError `invalid_request` where no split exists."""
     check_currency(asked.currency, currency)
-    cap = asked.total if asked.cap is None else asked.cap
+    cap = asked.total if asked.cap is UNSET else asked.cap
     split = SplitParameters(asked.kind, asked.total, asked.shares, cap, asked.min)
     try:
         check_parameters(split)
@@ -145,28 +116,6 @@ def packet_terms(owner: str, asked: PacketRequest, currency: str) -> PacketTerms
     return PacketTerms(owner, currency, split, asked.greeting, asked.expires_in_s)
 
 
-def check_currency(asked: str | None, currency: str) -> None:
-    if asked not in (None, currency):
-        raise ProblemError(Code.INVALID_REQUEST, f"currency must be {currency}, not {asked}")
-
-
-def free_shares(id: str, held: HeldPacket) -> set[int]:
-    """Of the share numbers handed out so far, those that are in no confirmed claim."""
-    unconfirmed = {
-        item.share
-        for entry in held.unconfirmed
-        for item in entry.items
-        if isinstance(item, ReservedClaim) and item.packet == id
-    }
-    return unconfirmed.union(held.head.holes)
-
-
-def state_of(id: str, held: HeldPacket) -> PacketState:
-    if held.head.handed_out == held.head.terms.split.shares and not free_shares(id, held):
-        return "sold_out"
-    match held.head.state:
-        case "closing" | "closed" | "expired" as state:
-            return state
-        case _:
-            # No claim succeeds once its time is over, and what is left is about to go back.
-            return "closing" if held.head.now_ms >= held.head.expires_at_ms else "open"
+def check_currency(asked: str | UnsetType, currency: str) -> None:
+    if asked not in (UNSET, currency):
+        raise ProblemError(Code.INVALID_REQUEST, f"currency must be {currency}, not {asked}: it may be left out.")

@@ -5,6 +5,8 @@ tells its own refusals as plain text. What is overridden here is pinned by the l
 """
 
 import asyncio
+import re
+import sys
 from http import HTTPStatus
 from typing import Any
 
@@ -19,6 +21,8 @@ _HEADER_BYTES = 32
 # From a request's first byte (or the connection) to its last, and for a client to go on reading.
 CLIENT_TIMEOUT_S = 10.0
 
+_REQUEST_LINE = re.compile(rb"^[!#-'*+.^_`|~0-9A-Za-z-]+ \S+ HTTP/1\.[01]\r?$", re.MULTILINE)
+
 
 class LimitedProtocol(HttpToolsProtocol):
     """One connection."""
@@ -29,6 +33,9 @@ class LimitedProtocol(HttpToolsProtocol):
         # What has come of headers that are not complete: the parser tells of a header at its end only.
         self._unfinished_bytes = 0
         self._headers_too_large = False
+        # What the parser has at hand, and what it is to have next.
+        self._parsed = self._unparsed = b""
+        self._asks_upgrade = False
         self._reading: asyncio.TimerHandle | None = None
         self._writing: asyncio.TimerHandle | None = None
 
@@ -44,7 +51,10 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._unfinished_bytes += len(data)
-        super().data_received(data)
+        self._unparsed = data
+        while parsed := self._unparsed:
+            self._parsed, self._unparsed = parsed, b""
+            super().data_received(parsed)
         if self._in_headers and self._unfinished_bytes > HEADERS_MAX_BYTES:
             self._headers_too_large = True
             self.send_400_response("")
@@ -67,7 +77,13 @@ class LimitedProtocol(HttpToolsProtocol):
             self._headers_too_large = True
             raise httptools.HttpParserError("headers too large")
         self._in_headers = False
-        super().on_headers_complete()
+        self._asks_upgrade = self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
+        if not self._asks_upgrade:
+            super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        if not self._asks_upgrade:
+            super().on_message_complete()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -81,10 +97,29 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """uvicorn calls this for whatever its parser refuses."""
+        error = sys.exception()
         if self._headers_too_large:
-            self._refuse(ProblemError(Code.HEADERS_TOO_LARGE, f"They may have {HEADERS_MAX_BYTES} bytes."))
+            detail = f"Path and headers may have {HEADERS_MAX_BYTES} bytes, each header counting {_HEADER_BYTES} more."
+            self._refuse(ProblemError(Code.HEADERS_TOO_LARGE, detail))
+        elif isinstance(error, httptools.HttpParserInvalidMethodError) and _REQUEST_LINE.search(self._parsed):
+            # The path is not known here: these are all methods that any path has.
+            detail = "Methods are spelled in capitals; the API has GET and POST."
+            self._refuse(ProblemError(Code.METHOD_NOT_ALLOWED, detail, {"allow": "GET, POST"}))
         else:
-            self._refuse(ProblemError(Code.INVALID_REQUEST, "This is not HTTP/1.1."))
+            self._refuse(ProblemError(Code.INVALID_REQUEST, f"This is not HTTP/1.1: {error}."))
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """uvicorn calls this where the parser has stopped at headers that ask for another protocol, as Java's client
+        does. They are read once more without the wish: else the body, and every request behind, would be lost."""
+        error = sys.exception()
+        assert isinstance(error, httptools.HttpParserUpgrade)
+        if not self._asks_upgrade:
+            self.cycle.keep_alive = False  # CONNECT: what follows is not HTTP
+            return
+        start = b"%b %b HTTP/1.1\r\n" % (self.parser.get_method(), self.url)
+        fields = b"".join(b"%b: %b\r\n" % field for field in self.headers if field[0] != b"upgrade")
+        self.parser = httptools.HttpRequestParser(self)
+        self._unparsed = start + fields + b"\r\n" + self._parsed[error.args[0] :]
 
     def _refuse_late(self) -> None:
         self._reading = None

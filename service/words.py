@@ -10,10 +10,44 @@ from redpacket.money import AmountMinor, Owner
 from redpacket.split import SHARES_MAX
 
 # Control characters are refused: Postgres cannot hold NUL, and nobody's screen should be moved by the others.
-Text200 = Annotated[str, Meta(max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f]*(?![\s\S])")]
-Currency = Annotated[str, Meta(pattern=r"^[A-Z]{3}(?![\s\S])")]
-Time = Annotated[str, Meta(examples=["2026-02-17T08:00:00.000Z"])]
-PacketState = Literal["open", "sold_out", "closing", "closed", "expired"]
+Text200 = Annotated[
+    str,
+    Meta(
+        max_length=200,
+        pattern=r"^[^\x00-\x1f\x7f-\x9f]*(?![\s\S])",
+        description="At most 200 characters, none of them a control character.",
+        examples=["恭喜發財"],
+    ),
+]
+Currency = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Z]{3}(?![\s\S])",
+        description="ISO 4217. A deployment has one; in a request it may be left out.",
+        examples=["CNY"],
+    ),
+]
+Minor = Annotated[int, Meta(description="Minor units (fen of CNY).", examples=[1000])]
+Share = Annotated[int, Meta(description="Its number, from 1 to `shares`.", ge=1, le=SHARES_MAX, examples=[7])]
+Id = Annotated[
+    str,
+    Meta(
+        description="Opaque: to be kept and given back as it is.", examples=["0b512d5f3a9c0e7d41b26688f02c9ae7135d44"]
+    ),
+]
+Time = Annotated[str, Meta(description="RFC 3339, UTC.", examples=["2026-02-17T08:00:00.000Z"])]
+Next = Annotated[str | None, Meta(description="What to pass as `after` for the next page; null at the end.")]
+PacketKind = Annotated[
+    Literal["lucky", "equal"],
+    Meta(description="`lucky`: random amounts, fixed at creation. `equal`: all the same; `total` divides by `shares`."),
+]
+PacketState = Annotated[
+    Literal["open", "sold_out", "closing", "closed", "expired"],
+    Meta(
+        description="`open`; `sold_out` once every share is confirmed; `closing` while what is left is about to go "
+        "back; `closed` (by its owner) or `expired` once it has."
+    ),
+]
 
 
 class ClaimRequest(Struct, frozen=True, forbid_unknown_fields=True):
@@ -27,114 +61,113 @@ class CloseRequest(Struct, frozen=True, forbid_unknown_fields=True):
 class TopUpRequest(Struct, frozen=True, forbid_unknown_fields=True):
     owner: Owner
     amount: AmountMinor
-    currency: Currency | None = None
+    currency: Currency | UnsetType = UNSET
 
 
 class PacketRequest(Struct, frozen=True, forbid_unknown_fields=True):
     """`cap` and `min` bind every share; without them it is from 1 to `total`."""
 
-    kind: Literal["lucky", "equal"]
+    kind: PacketKind
     total: AmountMinor
-    shares: Annotated[int, Meta(ge=1, le=SHARES_MAX)]
-    cap: AmountMinor | None = None
+    shares: Annotated[int, Meta(ge=1, le=SHARES_MAX, description="How many people get one.", examples=[10])]
+    cap: AmountMinor | UnsetType = UNSET
     min: AmountMinor = 1
-    currency: Currency | None = None
+    currency: Currency | UnsetType = UNSET
     greeting: Text200 = ""
-    expires_in_s: Annotated[int, Meta(ge=1, le=604_800)] = 86_400
+    expires_in_s: Annotated[int, Meta(ge=1, le=604_800, description="Seconds; at most 7 days.")] = 86_400
 
 
 class Pending(Struct, frozen=True):
     """The outcome is not known yet: the same request again resolves it."""
 
     state: Literal["pending"] = "pending"
-    id: str | UnsetType = UNSET
-    packet: str | UnsetType = UNSET
+    id: Id | UnsetType = UNSET
+    packet: Id | UnsetType = UNSET
 
 
 class TopUp(Struct, frozen=True):
-    id: str
-    owner: str
-    amount: int
-    currency: str
+    id: Id
+    owner: Owner
+    amount: Minor
+    currency: Currency
 
 
 class Claim(Struct, frozen=True):
-    packet: str
-    share: int
-    amount: int
-    currency: str
+    packet: Id
+    share: Share
+    amount: Minor
+    currency: Currency
     claimed_at: Time
 
 
 class ListedClaim(Struct, frozen=True):
     """`settled`: known to be in the ledger. `best`: the luckiest of a lucky packet, told once the packet is final."""
 
-    owner: str
-    share: int
-    amount: int
+    owner: Owner
+    share: Share
+    amount: Minor
     claimed_at: Time
     settled: bool
     best: bool
 
 
 class ClaimList(Struct, frozen=True):
-    """`next` is what to pass as `after` for the next page, null at the end."""
+    """One page of a packet's confirmed claims."""
 
     claims: list[ListedClaim]
-    next: str | None
+    next: Next
 
 
 class Packet(Struct, frozen=True):
     """`remaining` and `remaining_shares`: what is in no confirmed claim and has not gone back to the sender. `seed`
     only once it is sold out, closed or expired."""
 
-    id: str
+    id: Id
     state: PacketState
-    owner: str
-    kind: Literal["lucky", "equal"]
-    total: int
+    owner: Owner
+    kind: PacketKind
+    total: Minor
     shares: int
-    cap: int
-    min: int
-    currency: str
+    cap: Minor
+    min: Minor
+    currency: Currency
     greeting: str
-    remaining: int
+    remaining: Minor
     remaining_shares: int
-    refunded: int
-    commitment: str
+    refunded: Minor
+    commitment: Annotated[str, Meta(description="Binds the split before anyone has claimed: see docs/split.md.")]
     created_at: Time
     expires_at: Time
-    seed: str | UnsetType = UNSET
+    seed: Annotated[str, Meta(description="32 bytes in hex: with it the split can be recomputed.")] | UnsetType = UNSET
 
 
 class Wallet(Struct, frozen=True):
     """The ledger's view at `as_of`. `held` is in escrow for what is not final yet."""
 
-    owner: str
-    currency: str
-    available: int
-    held: int
+    owner: Owner
+    currency: Currency
+    available: Minor
+    held: Minor
     as_of: Time
 
 
 class Entry(Struct, frozen=True):
     """One movement of a wallet: `amount` is negative where money went out. `operation` is what it belongs to."""
 
-    id: str
+    id: Id
     kind: Literal["topup", "packet", "claim", "refund"]
-    amount: int
-    balance_after: int
-    operation: str
+    amount: Minor
+    balance_after: Minor
+    operation: Id
     at: Time
 
 
 class Statement(Struct, frozen=True):
-    """The ledger's view at `as_of`: each `balance_after` is the one before it plus the amount. `next` is what to pass
-    as `after` for the next page, null at the end."""
+    """One page of the ledger's view at `as_of`: each `balance_after` is the one before it plus the amount."""
 
-    currency: str
+    currency: Currency
     entries: list[Entry]
-    next: str | None
+    next: Next
     as_of: Time
 
 
@@ -142,7 +175,7 @@ class Operation(Struct, frozen=True):
     """What became of a request: `state` is that of the packet, or `captured` once a top-up is in the ledger."""
 
     kind: Literal["packet", "topup"]
-    id: str
+    id: Id
     state: PacketState | Literal["captured"]
 
 

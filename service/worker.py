@@ -61,7 +61,7 @@ async def serve_api(settings: Settings, listening: socket.socket, stop: asyncio.
     """Serves until `stop`, then lets its clients go. Raises as run_api."""
     health = HealthApp(partial(_why_not_ready, stop))
     async with AsyncExitStack() as resources:
-        door = Door(await _wire(settings, resources, stop), stop, _IN_FLIGHT_MAX)
+        door = Door(await _wire(settings, resources), health, stop, _IN_FLIGHT_MAX)
         await resources.enter_async_context(serving(health, listen(settings)))
         server = await resources.enter_async_context(
             serving(
@@ -79,7 +79,7 @@ async def serve_api(settings: Settings, listening: socket.socket, stop: asyncio.
         await move_clients_away(server.connections, server.stop_accepting)
 
 
-async def _wire(settings: Settings, resources: AsyncExitStack, stop: asyncio.Event) -> ClaimDoor:
+async def _wire(settings: Settings, resources: AsyncExitStack) -> ClaimDoor:
     keys = read_keys(settings)
     authenticator = Authenticator(settings, read_public_key(settings))
     books = Books(settings)
@@ -107,7 +107,7 @@ async def _wire(settings: Settings, resources: AsyncExitStack, stop: asyncio.Eve
         Statements(settings, books),
         Operations(settings, keys.id_key, ledger, reader),
     )
-    return ClaimDoor(claims, authenticator, build_app(api, authenticator, partial(_why_not_ready, stop)))
+    return ClaimDoor(claims, authenticator, build_app(api, authenticator))
 
 
 def _why_not_ready(stop: asyncio.Event) -> str:

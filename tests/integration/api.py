@@ -37,6 +37,11 @@ async def claim(client: Make, owner: str, packet: str) -> httpx.Response:
     return await client(owner).post(f"/v1/packets/{packet}/claims", json={})
 
 
+async def see_operation(caller: httpx.AsyncClient, idempotency_key: str) -> httpx.Response:
+    # Every character is encoded: clients take a segment of dots for a way up.
+    return await caller.get("/v1/operations/" + "".join(f"%{byte:02X}" for byte in idempotency_key.encode()))
+
+
 def assert_problem(answer: httpx.Response, status: int, code: str, names: str = "") -> None:
     """RFC 9457 with our two fields, and in `detail` the name of what is wrong."""
     assert answer.status_code == status, answer.text

@@ -1,17 +1,14 @@
 """What a caller can read of his own: the statement of his wallet, and what became of his requests."""
 
 import asyncio
-import os
-import signal
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
 import redis.asyncio
 
-from tests.integration.api import LONG_S, Make, assert_problem, claim, key, send, top_up
+from tests.integration.api import LONG_S, Make, assert_problem, claim, key, see_operation, send, top_up
 from tests.system import System
 
 
@@ -25,24 +22,6 @@ async def statement(caller: httpx.AsyncClient, entries: int, **query: str) -> di
             if len(listed["entries"]) >= entries:
                 return listed
             await asyncio.sleep(0.02)
-
-
-async def see(caller: httpx.AsyncClient, idempotency_key: str) -> httpx.Response:
-    # Every character is encoded: clients take a segment of dots for a way up.
-    return await caller.get("/v1/operations/" + "".join(f"%{byte:02X}" for byte in idempotency_key.encode()))
-
-
-@asynccontextmanager
-async def suspended(system: System, *names: str) -> AsyncIterator[None]:
-    """These processes stand still within."""
-    pids = [system.pid_of(name) for name in names]
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for pid in pids:
-            os.kill(pid, signal.SIGCONT)
 
 
 # The statement
@@ -112,15 +91,6 @@ async def test_a_page_of_just_what_is_there_is_the_last(client: Make, nonce: str
     assert (await statement(client("alice"), 0, after="999999999999999999"))["entries"] == []
 
 
-@pytest.mark.parametrize(
-    "query",
-    ["limit=0", "limit=201", "limit=x", "limit=", "after=x", "after=-1", "after=", "after=1%0a", f"after={10**18}"],
-)
-async def test_a_bad_page_of_a_statement_is_refused_by_name(client: Make, query: str) -> None:
-    answer = await client("alice").get(f"/v1/wallet/entries?{query}")
-    assert_problem(answer, 400, "invalid_request", query.split("=")[0])
-
-
 # What became of a request
 
 
@@ -129,20 +99,20 @@ async def test_a_send_is_found_by_its_key_in_the_state_of_its_packet(client: Mak
     once = key()
     body = {"kind": "equal", "total": 100, "shares": 1}
     packet = (await client("alice").post("/v1/packets", json=body, headers=once)).json()["id"]
-    seen = await see(client("alice"), once["Idempotency-Key"])
+    seen = await see_operation(client("alice"), once["Idempotency-Key"])
     assert (seen.status_code, seen.json()) == (200, {"kind": "packet", "id": packet, "state": "open"})
     await claim(client, "bob", packet)
-    seen = await see(client("alice"), once["Idempotency-Key"])
+    seen = await see_operation(client("alice"), once["Idempotency-Key"])
     assert (seen.status_code, seen.json()) == (200, {"kind": "packet", "id": packet, "state": "sold_out"})
 
 
 async def test_a_top_up_is_captured_once_it_is_answered(client: Make, nonce: str) -> None:
     boss, once = client("boss", "operator"), key()
     topped = await boss.post("/v1/topups", json={"owner": f"alice.{nonce}", "amount": 7}, headers=once)
-    seen = await see(boss, once["Idempotency-Key"])
+    seen = await see_operation(boss, once["Idempotency-Key"])
     assert (seen.status_code, seen.json()) == (200, {"kind": "topup", "id": topped.json()["id"], "state": "captured"})
     # He who got the money has asked for nothing.
-    assert_problem(await see(client("alice"), once["Idempotency-Key"]), 404, "not_found")
+    assert_problem(await see_operation(client("alice"), once["Idempotency-Key"]), 404, "not_found")
 
 
 async def test_what_was_never_asked_for_or_was_refused_or_is_anothers_is_not_found(client: Make, nonce: str) -> None:
@@ -150,13 +120,13 @@ async def test_what_was_never_asked_for_or_was_refused_or_is_anothers_is_not_fou
     once = key()
     body = {"kind": "lucky", "total": 101, "shares": 1}
     assert_problem(await client("alice").post("/v1/packets", json=body, headers=once), 402, "insufficient_funds")
-    assert_problem(await see(client("alice"), once["Idempotency-Key"]), 404, "not_found")
+    assert_problem(await see_operation(client("alice"), once["Idempotency-Key"]), 404, "not_found")
     made = await client("alice").post("/v1/packets", json=body | {"total": 100}, headers=once)
     assert made.status_code == 201
-    assert_problem(await see(client("bob"), once["Idempotency-Key"]), 404, "not_found")
-    assert_problem(await see(client("alice"), key()["Idempotency-Key"]), 404, "not_found")
+    assert_problem(await see_operation(client("bob"), once["Idempotency-Key"]), 404, "not_found")
+    assert_problem(await see_operation(client("alice"), key()["Idempotency-Key"]), 404, "not_found")
     # A claim has no key of its own.
-    assert_problem(await see(client("alice"), made.json()["id"]), 404, "not_found")
+    assert_problem(await see_operation(client("alice"), made.json()["id"]), 404, "not_found")
 
 
 def odd_keys() -> Iterator[str]:
@@ -174,9 +144,9 @@ async def test_any_key_that_is_taken_is_found(client: Make, nonce: str) -> None:
         assert answer.status_code == 201, odd
         made[odd] = answer.json()["id"]
     for odd, id in made.items():
-        seen = await see(client("alice"), odd)
+        seen = await see_operation(client("alice"), odd)
         assert (seen.status_code, seen.json().get("id")) == (200, id), odd
-    assert_problem(await see(client("alice"), "a/b/"), 404, "not_found")
+    assert_problem(await see_operation(client("alice"), "a/b/"), 404, "not_found")
     # A slash that was not encoded is as good.
     assert (await client("alice").get("/v1/operations/a/b")).json()["id"] == made["a/b"]
 
@@ -193,45 +163,6 @@ async def test_without_a_key_there_is_no_such_path(client: Make) -> None:
     assert_problem(await client("alice").post("/v1/operations/a%2Fb"), 405, "method_not_allowed")
 
 
-async def test_nobody_reads_anything_without_a_token(system: System) -> None:
-    async with httpx.AsyncClient(base_url=system.url, trust_env=False) as nobody:
-        for path in ("/v1/wallet/entries", "/v1/wallet/entries?limit=0", "/v1/operations/k", "/v1/operations/%20"):
-            assert_problem(await nobody.get(path), 401, "unauthenticated")
-
-
-async def test_a_send_that_kafka_has_not_acknowledged_is_pending_by_its_id(
-    client: Make, nonce: str, system: System
-) -> None:
-    await top_up(client, "alice", nonce, 100)
-    once, body = key(), {"kind": "lucky", "total": 100, "shares": 2}
-    async with suspended(system, "kafka"):
-        pending = await client("alice").post("/v1/packets", json=body, headers=once)
-        assert pending.status_code == 202, pending.text
-        seen = await see(client("alice"), once["Idempotency-Key"])
-    assert pending.json().keys() == {"state", "id"}
-    assert (seen.status_code, seen.json()) == (202, pending.json())
-    async with asyncio.timeout(LONG_S):
-        while (repeated := await client("alice").post("/v1/packets", json=body, headers=once)).status_code != 200:
-            await asyncio.sleep(0.1)
-    assert repeated.json()["id"] == pending.json()["id"]
-    seen = await see(client("alice"), once["Idempotency-Key"])
-    assert (seen.status_code, seen.json()["state"]) == (200, "open")
-
-
-async def test_a_top_up_is_pending_until_the_ledger_has_it(client: Make, nonce: str, system: System) -> None:
-    boss, once = client("boss", "operator"), key()
-    async with suspended(system, "ledger-0", "ledger-1"):
-        body = {"owner": f"alice.{nonce}", "amount": 100}
-        pending = await boss.post("/v1/topups", json=body, headers=once)
-        assert pending.status_code == 202, pending.text
-        seen = await see(boss, once["Idempotency-Key"])
-        assert (seen.status_code, seen.json()) == (202, pending.json())
-    async with asyncio.timeout(LONG_S):
-        while (seen := await see(boss, once["Idempotency-Key"])).status_code != 200:
-            await asyncio.sleep(0.05)
-    assert seen.json() == {"kind": "topup", "id": pending.json()["id"], "state": "captured"}
-
-
 async def test_after_redis_lost_everything_what_was_asked_for_is_found_as_it_was(
     client: Make, nonce: str, system: System
 ) -> None:
@@ -244,7 +175,7 @@ async def test_after_redis_lost_everything_what_was_asked_for_is_found_as_it_was
     seen = {}
     for asked in (once, other, key()):
         async with asyncio.timeout(LONG_S):
-            while (answer := await see(boss, asked["Idempotency-Key"])).status_code == 503:
+            while (answer := await see_operation(boss, asked["Idempotency-Key"])).status_code == 503:
                 assert answer.json()["code"] in ("shard_closed", "unavailable")
                 await asyncio.sleep(0.05)
         seen[asked["Idempotency-Key"]] = answer

@@ -9,11 +9,14 @@ from typing import Any
 import pytest
 from msgspec import structs
 
+from service.claim_lists import ClaimLists
 from service.claims import Claims
+from service.operations import Operations
 from service.packets import Packets
 from service.problems import problem_of
 from service.reading import PacketReader
-from service.words import PacketRequest
+from service.settled import SettledOperations
+from service.words import ClaimList, PacketRequest
 from tests.deployment import LONG_S, Deployment, claimed, found
 from tests.proxy import Direction, proxied
 
@@ -106,6 +109,38 @@ async def test_a_link_that_loses_everything_makes_no_answer_untrue_and_once_it_i
         # A worker whose link is lost can be stopped.
         proxy.losing = {direction}
         assert await status_of(send(3)) == 503 or part == "kafka"
+
+
+async def test_without_the_ledger_no_claim_is_called_settled_and_no_top_up_captured(deployment: Deployment) -> None:
+    async with (
+        deployment.ledger(),
+        proxied(deployment, "postgres") as (proxy, there),
+        deployment.worker(**DEADLINES, **there) as worker,
+    ):
+        settings = structs.replace(deployment.settings, **DEADLINES)
+        packet = await deployment.sent(worker, "alice", 1_000, 20)
+        found(await deployment.top_up(worker, "alice", 10, "k"))
+        claimed(await worker.path.claim_share(packet, "bob"))
+        await deployment.settled(worker)
+        reader, ledger = PacketReader(worker.client, worker.loader), SettledOperations(worker.books)
+        lists = ClaimLists(settings, worker.books, worker.amounts, reader)
+        operations = Operations(settings, deployment.keys.id_key, ledger, reader)
+
+        async def settled() -> list[bool]:
+            status, listed = await lists.list_claims(str(packet), 0, 50)
+            assert status == 200
+            assert isinstance(listed, ClaimList)
+            return [it.settled for it in listed.claims]
+
+        assert await settled() == [True]
+        assert await status_of(operations.see_operation("boss", "k")) == 200
+        proxy.losing = {"answers"}
+        assert await settled() == [False]
+        assert await status_of(operations.see_operation("boss", "k")) == 503
+        proxy.losing = set()
+        assert await until_final(lambda: operations.see_operation("boss", "k")) == 200
+        assert await settled() == [True]
+        await ledger.aclose()
 
 
 async def test_the_ledger_settles_on_once_its_links_are_mended(deployment: Deployment) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from redpacket.ops import drain
 from redpacket.ops.drain import move_clients_away
-from redpacket.ops.health import answer
+from redpacket.ops.health import HealthApp, answer
 from redpacket.ops.server import Server, serving
 from redpacket.shard.client import ShardClosedError
 from service import protocol
@@ -77,7 +77,7 @@ async def running(in_flight_max: int = 100, drain_s: float = 2.0) -> AsyncIterat
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.setblocking(False)
         service.address = listening.getsockname()
-        door = Door(service, service.stop, in_flight_max)
+        door = Door(service, HealthApp(lambda: ""), service.stop, in_flight_max)
         async with serving(door, listening, drain_s, http=Connection, proxy_headers=False) as service.server:
             yield service
 
@@ -431,7 +431,7 @@ async def test_a_client_that_stays_silent_is_let_go_at_last(connect: Connect, mo
 
 async def test_once_nobody_is_about_to_ask_connections_wait_for_the_others_on_the_socket(connect: Connect) -> None:
     service = Service()
-    door = Door(service, service.stop, 100)
+    door = Door(service, HealthApp(lambda: ""), service.stop, 100)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         service.address = listening.getsockname()
         own = listening.dup()

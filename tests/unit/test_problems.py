@@ -7,12 +7,15 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import UNSET, UnsetType
 
 from redpacket.books.database import BooksUnavailableError
 from redpacket.log.producer import LogUnavailableError
 from redpacket.shard.client import MemoryFullError, ShardClosedError, ShardUnreachableError
+from redpacket.shard.reserve import Refused
 from redpacket.split import SplitError, SplitParameters, check_parameters
 from service.call import decode_body
+from service.outcomes import refusal
 from service.packets import packet_terms
 from service.problems import Code, Problem, ProblemError, answer_problem, problem_of
 from service.words import PacketRequest
@@ -63,6 +66,28 @@ def test_a_part_that_is_away_is_a_503(error: Exception, code: str) -> None:
     assert (problem.code.status, problem.code.code) == (503, code)
 
 
+@pytest.mark.parametrize(
+    ("why", "status", "code"),
+    [
+        ("not_found", 404, "not_found"),
+        ("sold_out", 409, "sold_out"),
+        ("expired", 410, "packet_expired"),
+        ("closed", 410, "packet_closed"),
+        ("short", 402, "insufficient_funds"),
+        ("limit", 409, "limit_exceeded"),
+        ("overloaded", 503, "overloaded"),
+        ("stalled", 503, "unavailable"),
+        ("busy", 503, "unavailable"),
+        ("late", 503, "unavailable"),
+        ("frozen", 503, "unavailable"),
+    ],
+)
+def test_every_refusal_of_the_commit_path_has_its_code(why: Any, status: int, code: str) -> None:
+    problem = refusal(Refused(why))
+    assert (problem.code.status, problem.code.code) == (status, code)
+    assert problem.code.retryable == (status == 503)
+
+
 def test_what_nobody_expected_is_logged_and_not_told(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.ERROR):
         problem = problem_of(_raised(RuntimeError("secret")))
@@ -106,13 +131,16 @@ def test_no_fields_do_worse_than_a_refusal(fields: dict[str, Any]) -> None:
 
 
 @given(
-    st.sampled_from(["lucky", "equal"]), *[st.integers(1, 50)] * 2, st.none() | st.integers(1, 50), st.integers(1, 9)
+    st.sampled_from(["lucky", "equal"]),
+    *[st.integers(1, 50)] * 2,
+    st.just(UNSET) | st.integers(1, 50),
+    st.integers(1, 9),
 )
 def test_a_packet_is_taken_just_where_a_split_exists(
-    kind: Any, total: int, shares: int, cap: int | None, min: int
+    kind: Any, total: int, shares: int, cap: int | UnsetType, min: int
 ) -> None:
     asked = PacketRequest(kind=kind, total=total, shares=shares, cap=cap, min=min)
-    split = SplitParameters(kind, total, shares, total if cap is None else cap, min)
+    split = SplitParameters(kind, total, shares, total if cap is UNSET else cap, min)
     try:
         check_parameters(split)
     except SplitError:

@@ -1,0 +1,63 @@
+"""A packet as those who ask see it: what is confirmed, and nothing that may yet die."""
+
+from collections.abc import Sequence
+
+from msgspec import UNSET
+
+from redpacket.shard.outbox import ReservedClaim
+from redpacket.shard.read import HeldPacket
+from redpacket.split import commitment
+from service.words import Packet, PacketState, time_of
+
+# Nothing of such a packet moves any more.
+FINAL = ("sold_out", "closed", "expired")
+
+
+def show_packet(id: str, held: HeldPacket, amounts: Sequence[int], seed: bytes) -> Packet:
+    """`amounts`: of its shares in the order of their numbers, in minor units; of those handed out so far at least."""
+    terms, split = held.head.terms, held.head.terms.split
+    free, state = free_shares(id, held), state_of(id, held)
+    claimed_minor = sum(amounts[: held.head.handed_out]) - sum(amounts[share - 1] for share in free)
+    refunded = state in ("closed", "expired")
+    left_minor, shares_left = split.total_minor - claimed_minor, split.shares - held.head.handed_out + len(free)
+    return Packet(
+        id=id,
+        state=state,
+        owner=terms.owner,
+        kind=split.kind,
+        total=split.total_minor,
+        shares=split.shares,
+        cap=split.cap_minor,
+        min=split.min_minor,
+        currency=terms.currency,
+        greeting=terms.greeting,
+        remaining=0 if refunded else left_minor,
+        remaining_shares=0 if refunded else shares_left,
+        refunded=left_minor if refunded else 0,
+        commitment=commitment(seed, split),
+        created_at=time_of(held.head.at_ms),
+        expires_at=time_of(held.head.expires_at_ms),
+        seed=seed.hex() if state in FINAL else UNSET,
+    )
+
+
+def free_shares(id: str, held: HeldPacket) -> set[int]:
+    """Of the share numbers handed out so far, those that are in no confirmed claim."""
+    unconfirmed = {
+        item.share
+        for entry in held.unconfirmed
+        for item in entry.items
+        if isinstance(item, ReservedClaim) and item.packet == id
+    }
+    return unconfirmed.union(held.head.holes)
+
+
+def state_of(id: str, held: HeldPacket) -> PacketState:
+    if held.head.handed_out == held.head.terms.split.shares and not free_shares(id, held):
+        return "sold_out"
+    match held.head.state:
+        case "closing" | "closed" | "expired" as state:
+            return state
+        case _:
+            # No claim succeeds once its time is over, and what is left is about to go back.
+            return "closing" if held.head.now_ms >= held.head.expires_at_ms else "open"
