@@ -26,8 +26,8 @@ Errors are RFC 9457 problems. Act on `code`; where `retryable` is true the same 
 `Retry-After`. A 202 `pending` says that the outcome is not known yet: send the same request again (the same \
 `Idempotency-Key`, or the same claim) until it is. Do so also when no answer came: it never moves money twice.
 
-Every answer has an `X-Request-Id`: your own, where you send one of 1-64 of `A-Z a-z 0-9 . _ : -`. Tell it when you ask \
-what became of a request."""
+Every answer has an `X-Request-Id`: your own, where you send one of 1-64 of `A-Z a-z 0-9 . _ : -`. Tell it when you \
+ask what became of a request."""
 
 _HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
     "202": ("Retry-After", {"type": "integer", "minimum": 1, "description": "Seconds after which to ask again."}),
