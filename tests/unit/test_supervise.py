@@ -311,5 +311,5 @@ def test_settings_that_tune_are_passed_on_and_places_are_the_stacks_own() -> Non
     environ = {"REDPACKET_BATCH_MAX": "7", "REDPACKET_REDIS_URL": "elsewhere", "REDPACKET_OPS_PORT": "1", "HOME": "/"}
     settings = stack_settings(environ, **own)
     assert (settings.batch_max, settings.redis_url, settings.ops_port) == (7, "r", 0)
-    with pytest.raises(SettingsError, match="batch_maximum"):
+    with pytest.raises(SettingsError, match="REDPACKET_BATCH_MAXIMUM"):
         stack_settings({"REDPACKET_BATCH_MAXIMUM": "7"}, **own)
