@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 from msgspec import Struct
 
@@ -62,9 +62,11 @@ class AuditLog:
         position = from_offset
         while position < to_offset:
             async with _patient(f"reading shard {shard} of the log at {position}"):
-                while not (got := await self._consumer.getmany(timeout_ms=1000, max_records=_RECORDS_AT_ONCE)):
-                    pass
-            chunk = [LoggedBytes(it.offset, it.value or b"") for it in got[partition] if it.offset < to_offset]
+                got: list[ConsumerRecord[bytes, bytes]] = []
+                while not got:
+                    fetched = await self._consumer.getmany(partition, timeout_ms=1000, max_records=_RECORDS_AT_ONCE)
+                    got = fetched.get(partition, [])
+            chunk = [LoggedBytes(it.offset, it.value or b"") for it in got if it.offset < to_offset]
             for expected, logged in enumerate(chunk, start=position):
                 if logged.kafka_offset != expected:
                     raise AuditError(f"shard {shard}: the log has {logged.kafka_offset} where {expected} should be")

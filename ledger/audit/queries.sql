@@ -104,11 +104,20 @@ FROM operation o LEFT JOIN packet k ON k.day = o.day AND k.id = o.id
 WHERE o.id = ANY($1)
 
 -- name: confirmed_figures
+-- What was read from Redis, and what the ledger has of the same names.
 SELECT
     (SELECT count(DISTINCT identity) FROM confirmed_operation) AS operations,
     (SELECT count(*) FROM (SELECT DISTINCT packet, owner FROM confirmed_claim) claims) AS claims,
     (SELECT coalesce(sum(amount_minor), 0)::bigint FROM (SELECT DISTINCT packet, owner, amount_minor FROM confirmed_claim) c)
-        AS claims_minor
+        AS claims_minor,
+    there.claims_there, there.claims_there_minor,
+    (SELECT count(DISTINCT o.identity) FROM operation o JOIN confirmed_operation h ON h.identity = o.identity)
+        AS operations_there
+FROM (
+    SELECT count(*) AS claims_there, coalesce(sum(c.amount_minor), 0)::bigint AS claims_there_minor
+    FROM claim c JOIN (SELECT DISTINCT day, packet, owner FROM confirmed_claim) h
+        ON h.day = c.day AND h.packet = c.packet AND h.owner = c.owner
+) there
 
 -- name: claims_unlike_the_ledger
 -- Claims confirmed in Redis that the ledger does not have just so; with what it has for this share.

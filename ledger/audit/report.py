@@ -1,10 +1,13 @@
 """An audit's findings, for people and for programs."""
 
+import textwrap
 from typing import Any
 
 import msgspec
 
 from ledger.audit.findings import INVARIANTS, SENTENCES_MAX, Findings
+
+_WIDTH = 100
 
 HEADINGS = ("SHARD", "FROM", "TO", "RECORDS", "HEAD OF ITS CHAIN")
 
@@ -15,7 +18,7 @@ def format_table(findings: Findings) -> str:
         found = findings.violations[name]
         lines.append(f"{name}  {'VIOLATED' if found.total else 'holds'}: {claim}")
         if figures := findings.figures[name]:
-            lines.append("    " + ", ".join(f"{figure} {number}" for figure, number in figures.items()))
+            lines += _wrapped(", ".join(f"{figure} {number:,}" for figure, number in figures.items()))
         lines += [f"    {name}: {sentence}" for sentence in found.sentences]
         if found.total > len(found.sentences):
             lines.append(f"    and {found.total - len(found.sentences)} more")
@@ -23,6 +26,12 @@ def format_table(findings: Findings) -> str:
     lines += [f"note: {note}" for note in findings.notes]
     lines += [f"NOT CHECKED: {what}" for what in findings.unchecked]
     return "\n".join([*lines, _verdict(findings)])
+
+
+def _wrapped(text: str) -> list[str]:
+    # At the commas: a figure stays in one piece.
+    lines = textwrap.wrap(text.replace(" ", "\0").replace(",\0", ", "), _WIDTH, break_on_hyphens=False)
+    return ["    " + line.replace("\0", " ") for line in lines]
 
 
 def _shard_table(findings: Findings) -> list[str]:

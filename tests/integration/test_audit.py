@@ -51,8 +51,10 @@ async def test_an_honest_ledger_passes_and_the_next_audit_reads_only_what_is_new
         assert [it.from_offset for it in first.shards] == [0, 0, 0, 0]
         assert sum(it.records for it in first.shards) == sum(it.next_offset for it in first.shards) > 0
         assert first.figures["I1"]["packets"] == 2
-        assert first.figures["I4"] == {"operations in Redis": 4, "claims in Redis": 3} | {
-            "amount of these claims": first.figures["I1"]["claimed"]
+        claimed_minor = first.figures["I1"]["claimed"]
+        assert first.figures["I4"] == {"operations in Redis": 4, "in Postgres": 4} | {
+            **{"claims in Redis": 3, "these in Postgres": 3},
+            **{"their amount in Redis": claimed_minor, "their amount in Postgres": claimed_minor},
         }
         assert first.figures["I6"]["events moved"] == 2 + 2 + 3 + 1
 
