@@ -28,6 +28,18 @@ data_option = click.option(
 )
 
 
+# As loadtest/bench/cases.py has them, which is not imported for the sake of --help.
+CASES = ("spread", "hot", "sold_out", "sends")
+
+
+def _numbers(text: str) -> list[int]:
+    """Whole numbers above 0 with commas between them. Raises ValueError."""
+    numbers = [int(number) for number in text.split(",")]
+    if min(numbers) < 1:
+        raise ValueError(text)
+    return numbers
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.version_option(package_name="redpacket")
 def main() -> None:
@@ -212,6 +224,41 @@ def verify(data: Path, packet: str) -> None:
         sys.exit(_run(verify_packet(_stack_settings(data), url, packet, click.echo)))
     except UnverifiableError as error:
         raise click.ClickException(str(error)) from None
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+@click.option("--case", "cases", type=click.Choice(CASES), multiple=True, default=CASES, help="Only this; repeatable.")
+@click.option(
+    "--connections",
+    type=_numbers,
+    default="16,64,256,1024",
+    metavar="N,N,...",
+    help="One run for each.",
+)
+@click.option("--seconds", type=click.FloatRange(0.5, 30), default=5.0, help="How long requests are sent in each run.")
+@click.option("--api", type=click.IntRange(1, 64), default=1, help="API workers.")
+@click.option("--ledger", type=click.IntRange(1, 16), default=1, help="Ledger workers.")
+def bench(as_json: bool, cases: tuple[str, ...], connections: list[int], seconds: float, api: int, ledger: int) -> None:
+    """Measure throughput and CPU per settled claim, part by part, on a stack of its own, against bare loops.
+
+    What each figure means is in docs/bench.md. Exit status 1 where what was acknowledged and the ledger differ.
+    """
+    from loadtest.bench.cases import CaseError
+    from loadtest.bench.load import LoadError
+    from loadtest.bench.report import format_json, format_table
+    from loadtest.bench.run import Options, run_bench
+    from redpacket.stack.error import StackError
+
+    def say(line: str) -> None:
+        click.echo(line, err=True)
+
+    try:
+        report = _run(run_bench(Options(cases, connections, seconds, api, ledger), say))
+    except (StackError, CaseError, LoadError) as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(format_json(report) if as_json else format_table(report))
+    sys.exit(not report.holds)
 
 
 @main.command()

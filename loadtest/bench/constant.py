@@ -1,0 +1,39 @@
+"""The floor of HTTP: a server like an API worker, whose answer to everything is one constant claim.
+
+Run as `python -m loadtest.bench.constant`; prints its port, serves until SIGTERM.
+"""
+
+from typing import Any
+
+import uvloop
+
+from redpacket.ops.server import listen, serving
+from redpacket.ops.signals import stop_on_signals
+from service.connection import Connection
+
+_BODY = (
+    b'{"packet":"0b50f53a2d8bd6f4b0d9c6f9a7d0e1c2b3a495","share":1234,"amount":101,"currency":"CNY",'
+    b'"claimed_at":"2026-01-01T00:00:00.000Z"}'
+)
+# As service/worker.py has them.
+_OPTIONS = {"proxy_headers": False, "timeout_keep_alive": 75, "backlog": 4_096}
+_HEADERS = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(_BODY))]
+
+
+async def answer_constant(_: Any, receive: Any, send: Any) -> None:
+    while (await receive()).get("more_body"):
+        pass
+    await send({"type": "http.response.start", "status": 201, "headers": _HEADERS})
+    await send({"type": "http.response.body", "body": _BODY})
+
+
+async def _serve() -> None:
+    stop = stop_on_signals()
+    with listen(0) as listening:
+        async with serving(answer_constant, listening, http=Connection, **_OPTIONS):
+            print(listening.getsockname()[1], flush=True)
+            await stop.wait()
+
+
+if __name__ == "__main__":
+    uvloop.run(_serve())

@@ -1,0 +1,70 @@
+"""A report as JSON and as a table."""
+
+from collections.abc import Sequence
+
+from msgspec import json, to_builtins
+
+from loadtest.bench.figures import Figures, Report
+from loadtest.bench.stack import PARTS
+
+_HEADINGS = (
+    *("case", "conn", "per s", "p50 ms", "p99 ms", "batch"),
+    *(*PARTS, "sum", "ratio", "gen"),
+)
+_EXPLAINED = """\
+per s: settled a second, from the first request until the ledger has drained (sold_out: answers). batch: items a record.
+CPU in us a settled claim or send (sold_out: an answer): by part, in sum, and of the generator, which is not in the sum.
+floor: the same by bare loops (docs/bench.md); ratio: how many times the floor the whole path takes."""
+
+
+def format_json(report: Report) -> str:
+    return json.format(json.encode({**to_builtins(report), "holds": report.holds})).decode()
+
+
+def format_table(report: Report) -> str:
+    machine = ", ".join(f"{name} {value}" for name, value in report.machine.items())
+    idle = ", ".join(f"{part} {ms:g}" for part, ms in report.idle_cpu_ms_per_s.items())
+    rows: list[Sequence[str]] = [_HEADINGS]
+    for run in report.runs:
+        rows.append(_cells(run))
+        if run.floor:
+            rows.append(("  floor", "", "", "", "", "", *_cpu(run.floor.cpu_us), "", ""))
+    notes = [note for run in report.runs if (note := _note(run))]
+    return "\n".join(
+        [
+            f"redpacket {report.version}: {report.api_workers} API, {report.ledger_workers} ledger; {machine}",
+            f"generator: {report.generator}; idle, ms of CPU a second: {idle}",
+            "",
+            *_aligned(rows),
+            "",
+            _EXPLAINED,
+            *notes,
+            "All that was acknowledged is in the ledger." if report.holds else "THE LEDGER DIFFERS, see above.",
+        ]
+    )
+
+
+def _cells(run: Figures) -> Sequence[str]:
+    flag = " !" if _note(run) else ""
+    batch = f"{run.batch_items:.1f}" if run.batch_items else "-"
+    figures = (f"{run.connections}", f"{run.per_s:.0f}", f"{run.p50_ms:.1f}", f"{run.p99_ms:.1f}", batch)
+    ratio = f"{run.floor.ratio:.1f}" if run.floor else "-"
+    return (f"{run.case}{flag}", *figures, *_cpu(run.cpu_us), ratio, f"{run.generator_cpu_us:.0f}")
+
+
+def _cpu(cpu_us: dict[str, float]) -> list[str]:
+    return [f"{cpu_us[part]:.0f}" for part in (*PARTS, "sum")]
+
+
+def _note(run: Figures) -> str:
+    """What was not as the case wants it; '' where all was."""
+    if not (run.unexpected or run.unanswered or run.differs):
+        return ""
+    answers = ", ".join(f"{count} x {status}" for status, count in run.answers.items())
+    told = f"! {run.case}, {run.connections} connections: answered {answers}; {run.unanswered} not answered"
+    return told + (f"; ACKNOWLEDGED {run.acknowledged}, IN THE LEDGER {run.settled}" if run.differs else "")
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in rows]

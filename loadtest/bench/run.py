@@ -1,0 +1,60 @@
+"""`redpacket bench`: brings up a stack of its own, measures case after case, and stops it."""
+
+import os
+import platform
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
+from importlib.metadata import version
+from pathlib import Path
+
+from msgspec import Struct
+
+from loadtest.bench.cases import CASES, Sender
+from loadtest.bench.figures import Report
+from loadtest.bench.floors.records import make_topic
+from loadtest.bench.ledger import open_ledger
+from loadtest.bench.load import generator_name
+from loadtest.bench.measure import Bench
+from loadtest.bench.people import make_people
+from loadtest.bench.stack import running_stack
+
+
+class Options(Struct, frozen=True):
+    """`seconds`: for how long requests are sent, in each run; `api` and `ledger`: how many workers."""
+
+    cases: Sequence[str]
+    connections: Sequence[int]
+    seconds: float
+    api: int
+    ledger: int
+
+
+async def run_bench(options: Options, say: Callable[[str], None]) -> Report:
+    """Raises StackError, CaseError, LoadError, and what its parts raise where one of them is away."""
+    with tempfile.TemporaryDirectory(prefix="redpacket-bench-") as folder:
+        data = Path(folder)
+        async with (
+            running_stack(data / "stack", options.api, options.ledger, say) as stack,
+            open_ledger(stack.settings) as ledger,
+            aclosing(Sender(stack.url)) as sender,
+        ):
+            bench = Bench(stack, ledger, sender, make_people(stack.settings), data / "requests", say)
+            await make_topic(stack)
+            await bench.warm()
+            idle = await bench.idle()
+            runs = [
+                await bench.run(CASES[name], connections, options.seconds)
+                for name in options.cases
+                for connections in options.connections
+            ]
+    return Report(version("redpacket"), _machine(), generator_name(), options.api, options.ledger, idle, runs)
+
+
+def _machine() -> dict[str, str]:
+    return {
+        "processors": str(os.cpu_count()),
+        "architecture": platform.machine(),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+    }
