@@ -68,7 +68,7 @@ class Authenticator:
     def _verify(self, authorization: bytes) -> Caller:
         scheme, _, token = authorization.partition(b" ")
         if scheme.lower() != b"bearer":
-            raise _unauthenticated("The scheme must be Bearer.")
+            raise _unauthenticated("The Authorization header must be Bearer, a space, and a token.")
         try:
             claims = jwt.decode(
                 token.strip(),
@@ -82,8 +82,8 @@ class Authenticator:
             scope = msgspec.convert(claims.get("scope", ""), str)
             expires_at_s = int(claims["exp"])
         # A header that is JSON nested too deep is a RecursionError, one that is no text a ValueError.
-        except (jwt.PyJWTError, msgspec.ValidationError, ValueError, OverflowError, RecursionError):
-            raise _unauthenticated("The token is not one of this service's, or has expired.") from None
+        except (jwt.PyJWTError, msgspec.ValidationError, ValueError, OverflowError, RecursionError) as error:
+            raise _unauthenticated(_why_refused(error)) from None
         return Caller(owner, "operator" in scope.split(" "), expires_at_s)
 
 
@@ -97,6 +97,23 @@ def read_public_key(settings: Settings) -> Ed25519PublicKey:
     if not isinstance(key, Ed25519PublicKey):
         raise SettingsError(f"settings: the key {path} is not an Ed25519 public key")
     return key
+
+
+def _why_refused(error: Exception) -> str:
+    """For a client's developer. What a token says is told only of one that has this service's signature."""
+    match error:
+        case jwt.ExpiredSignatureError():
+            return "The token has expired: get a new one."
+        case jwt.ImmatureSignatureError():
+            return "The token is not valid yet: see its `nbf`."
+        case jwt.MissingRequiredClaimError(claim=claim):
+            return f"The token lacks `{claim}`."
+        case jwt.InvalidAudienceError() | jwt.InvalidIssuerError():
+            return "The token is for another service: see its `aud` and `iss`."
+        case msgspec.ValidationError():
+            return "The token's `sub` must be an owner (1-64 of A-Z a-z 0-9 . _ : -), and its `scope` a text."
+        case _:
+            return "The token is not one of this service's: it must be a JWT that its issuer has signed by EdDSA."
 
 
 def _authorization(headers: RawHeaders) -> bytes | None:

@@ -19,6 +19,7 @@ from service.problems import Code, ProblemError
 
 BODY_MAX_BYTES = 4096
 
+_NO_KEY = "The header Idempotency-Key, of 1-255 visible ASCII characters: a new one for each thing to be done once."
 _KEY = re.compile(rb"[\x21-\x7e]{1,255}")
 
 T = TypeVar("T")
@@ -76,7 +77,7 @@ def check_token(connection: Connection, _: BaseRouteHandler) -> None:
 
 def check_operator(connection: Connection, _: BaseRouteHandler) -> None:
     if not connection.user.operator:
-        raise ProblemError(Code.NOT_ALLOWED, "The scope operator is required.")
+        raise ProblemError(Code.NOT_ALLOWED, "A token with the scope `operator` is required.")
 
 
 async def check_size(connection: Connection, _: BaseRouteHandler) -> None:
@@ -87,7 +88,10 @@ async def check_size(connection: Connection, _: BaseRouteHandler) -> None:
 def check_key(connection: Connection, _: BaseRouteHandler) -> None:
     given = [value for name, value in connection.scope["headers"] if name == b"idempotency-key"]
     if not given:
-        raise ProblemError(Code.IDEMPOTENCY_KEY_MISSING, "Idempotency-Key: 1-255 visible ASCII characters.")
+        raise ProblemError(
+            Code.IDEMPOTENCY_KEY_MISSING,
+            _NO_KEY,
+        )
     if len(given) > 1 or not _KEY.fullmatch(given[0]):
         raise ProblemError(
             Code.INVALID_REQUEST, "Idempotency-Key must be one header of 1-255 visible ASCII characters."

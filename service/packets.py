@@ -12,7 +12,7 @@ from redpacket.settings import Settings
 from redpacket.shard import reserve
 from redpacket.shard.read import HeldPacket, PacketHead
 from redpacket.split import SplitError, SplitParameters, check_parameters
-from service.outcomes import count, refusal
+from service.outcomes import count, key_reused, refusal
 from service.problems import Code, ProblemError
 from service.reading import PacketReader, packet_id
 from service.show import show_packet
@@ -40,7 +40,7 @@ class Packets:
         answered = await self._path.reserve_operation(shard, identity, owner, asked.total, terms)
         match answered.result:
             case reserve.OperationFound() as found if found.terms != terms:
-                raise ProblemError(Code.IDEMPOTENCY_KEY_REUSED, "The first request with this key asked for another.")
+                raise key_reused()
             case reserve.OperationFound(id, at_ms) if answered.fresh:
                 count("packet", "created")
                 return 201, await self._see_new(id, at_ms, terms)

@@ -22,6 +22,8 @@ MEDIA_TYPE = "application/problem+json"
 # Jittered, so that those who were refused together do not come back together.
 _RETRY_AFTER_MAX_S = 3
 
+_NOT_KNOWN = "What became of the request is not known: the same request again (and the same key) resolves it."
+
 
 class Code(Enum):
     """The `code` that clients act on, its status, its title, and whether the same request may succeed later."""
@@ -93,15 +95,15 @@ def problem_of(error: Exception) -> ProblemError:
         case ProblemError():
             return error
         case ShardClosedError():
-            return ProblemError(Code.SHARD_CLOSED, "Nothing was changed. It opens again by itself.")
+            return ProblemError(Code.SHARD_CLOSED, "Nothing was changed. It opens again by itself: ask the same again.")
         case MemoryFullError():
-            return ProblemError(Code.OVERLOADED, "Nothing was changed.")
+            return ProblemError(Code.OVERLOADED, "Nothing was changed: memory is short. Ask the same again.")
         case ShardUnreachableError() | BooksUnavailableError() | LogUnavailableError() | TimeoutError():
             logger.debug("unavailable: %r", error)  # by the thousand while a part is away: it is counted, not told
-            return ProblemError(Code.UNAVAILABLE, "What became of the request is not known: ask again.")
+            return ProblemError(Code.UNAVAILABLE, _NOT_KNOWN)
         case _:
             logger.error("unexpected: %r", error, exc_info=error)
-            return ProblemError(Code.UNAVAILABLE, "What became of the request is not known: ask again.")
+            return ProblemError(Code.UNAVAILABLE, _NOT_KNOWN)
 
 
 async def answer_problem(send: Send, problem: ProblemError) -> None:

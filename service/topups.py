@@ -8,9 +8,8 @@ from redpacket.events import TopUpTerms
 from redpacket.ids import identity_of, shard_of
 from redpacket.settings import Settings
 from redpacket.shard import reserve
-from service.outcomes import count, refusal
+from service.outcomes import count, key_reused, refusal
 from service.packets import check_currency
-from service.problems import Code, ProblemError
 from service.settled import SettledOperations
 from service.words import Pending, TopUp, TopUpRequest
 
@@ -36,7 +35,7 @@ class TopUps:
         answered = await self._path.reserve_operation(shard, identity, None, asked.amount, terms)
         match answered.result:
             case reserve.OperationFound() as found if found.terms != terms:
-                raise ProblemError(Code.IDEMPOTENCY_KEY_REUSED, "The first request with this key asked for another.")
+                raise key_reused()
             case reserve.OperationFound(id):
                 if not await self._settled(identity, deadline_s):
                     count("topup", "pending")

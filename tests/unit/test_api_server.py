@@ -170,6 +170,32 @@ async def test_nonsense_within_a_body_is_told_at_once(connect: Connect) -> None:
         assert await at_end(reader)
 
 
+UPGRADE = b"Connection: Upgrade\r\nUpgrade: h2c\r\n"
+
+
+@pytest.mark.parametrize("size", [1, 100, 10**9])
+async def test_a_wish_for_another_protocol_is_overheard_however_it_comes(size: int, connect: Connect) -> None:
+    async with running() as service:
+        reader, writer = await connect(service)
+        chunked = b"POST /chunks HTTP/1.1\r\n" + UPGRADE + b"Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n"
+        counted = b"POST /body HTTP/1.1\r\n" + UPGRADE + b"Content-Length: 4\r\n\r\nGET "
+        raw = chunked + b"".join(b"GET /%d HTTP/1.1\r\n%b\r\n" % (n, UPGRADE) for n in range(300)) + counted + GET % 300
+        for start in range(0, len(raw), size):
+            writer.write(raw[start : start + size])
+            if size == 1 and start % 500 == 0:
+                await asyncio.sleep(0)
+        paths = [b"/chunks", *(b"/%d" % n for n in range(300)), b"/body", b"/300"]
+        assert [(await read_answer(reader))[2] for _ in paths] == paths
+
+
+async def test_nothing_behind_a_connect_is_taken_for_a_request(connect: Connect) -> None:
+    async with running() as service:
+        reader, writer = await connect(service)
+        writer.write(b"CONNECT /1 HTTP/1.1\r\n\r\n" + GET % 2)
+        assert (await read_answer(reader))[2] == b"/1"
+        assert await at_end(reader)
+
+
 # Limits
 
 

@@ -68,6 +68,28 @@ def test_a_token_from_a_clock_that_is_ahead_is_taken(authenticator: Authenticato
     assert authenticator.caller_of(bearer(token(KEY, iat=int(time.time()) + 60))).owner == "alice"
 
 
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ("expired", "expired"),
+        ("not yet valid", "nbf"),
+        ("no owner", "sub"),
+        ("no expiry", "exp"),
+        ("another audience", "aud"),
+        ("another issuer", "iss"),
+        ("a system account", "sub"),
+        ("another key", "signed"),
+        ("no signature", "signed"),
+        ("no scheme", "Bearer"),
+        ("two headers", "One Authorization header"),
+    ],
+)
+def test_what_is_wrong_with_a_token_is_told(authenticator: Authenticator, wrong: str, told: str) -> None:
+    with pytest.raises(ProblemError) as caught:
+        authenticator.caller_of([(b"authorization", value) for value in WRONG[wrong]])
+    assert told in caught.value.detail
+
+
 def test_keys_that_a_token_names_are_not_looked_at(authenticator: Authenticator) -> None:
     assert authenticator.caller_of(bearer(token(KEY, headers=NAMED_KEYS))).owner == "alice"
 
