@@ -21,7 +21,8 @@ _HEADER_BYTES = 32
 # From a request's first byte (or the connection) to its last, and for a client to go on reading.
 CLIENT_TIMEOUT_S = 10.0
 
-_REQUEST_LINE = re.compile(rb"^[!#-'*+.^_`|~0-9A-Za-z-]+ \S+ HTTP/1\.[01]\r?$", re.MULTILINE)
+# Of a method that nobody knows. The body before it may end without a line end.
+_REQUEST_LINE = re.compile(rb"(?<![\w-])(?!(?:GET|POST) )[\w-]+ \S+ HTTP/1\.[01]\r?\n")
 
 
 class LimitedProtocol(HttpToolsProtocol):

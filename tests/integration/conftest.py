@@ -1,11 +1,13 @@
 """Owners whom no other test has, and clients that call as them."""
 
 import secrets
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
 
+from tests.integration.scene import Scene, set_scene
 from tests.system import System
 
 
@@ -27,3 +29,16 @@ async def client(system: System, nonce: str) -> Any:
     yield make
     for one in made.values():
         await one.aclose()
+
+
+@pytest.fixture(scope="module")
+async def stage(system: System) -> AsyncIterator[Scene]:
+    async with set_scene(system) as scene:
+        yield scene
+
+
+@pytest.fixture
+async def scene(stage: Scene) -> Scene:
+    """What bad input meets: see tests/integration/scene.py."""
+    await stage.begin()
+    return stage

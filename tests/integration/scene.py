@@ -8,32 +8,53 @@ from typing import Any
 
 import httpx
 
-from tests.integration.api import Make, assert_problem, claim, key, top_up
-from tests.integration.endpoints import Endpoint
+from tests.integration.api import assert_problem, key
+from tests.integration.endpoints import Endpoint, named
 from tests.system import System
 
-SENT = {"kind": "lucky", "total": 1000, "shares": 3}
+SENT = {"kind": "lucky", "total": 100_000, "shares": 500}
+CLAIM = named("POST /v1/packets/{id}/claims")
 
 
 @dataclass
 class Scene:
-    """alice has sent a packet, and has money left; carol has claimed a share of it, bob has not."""
+    """alice has sent a packet, and has money left; carol has claimed a share of it, bob has not. `boss` is alice as an
+    operator. It serves many tests, each of which begins it anew."""
 
     system: System
     nobody: httpx.AsyncClient
-    client: Make
+    boss: httpx.AsyncClient
     nonce: str
-    packet: str
-    topup: str
-    sent_with: str
+    packet: str = ""
+    topup: str = ""
+    sent_with: str = ""
+    tests: int = 0
     sentinels: int = 0
+
+    async def begin(self) -> None:
+        """With a bob whom nobody has seen, and an open packet."""
+        self.tests += 1
+        if not self.packet or (await self.boss.get(f"/v1/packets/{self.packet}")).json()["state"] != "open":
+            await self._send_packet()
+        # From now on bob's claims go the short way.
+        assert (await self.ask(named("GET /v1/wallet"), headers=self.headers(CLAIM))).status_code == 200
+
+    async def _send_packet(self) -> None:
+        topped = await self.boss.post("/v1/topups", json={"owner": self.owner("alice"), "amount": 10**6}, headers=key())
+        self.topup, self.sent_with = topped.json()["id"], secrets.token_hex(8)
+        sent = await self.boss.post("/v1/packets", json=SENT, headers={"Idempotency-Key": self.sent_with})
+        self.packet = sent.json()["id"]
+        assert (await self.ask(CLAIM, headers=self.headers(CLAIM, "carol"))).status_code in (200, 201)
+
+    def owner(self, name: str) -> str:
+        return f"{name}{self.tests if name == 'bob' else ''}.{self.nonce}"
 
     def path(self, endpoint: Endpoint) -> str:
         return endpoint.path.format(id=self.packet, idempotency_key=self.sent_with)
 
     def headers(self, endpoint: Endpoint, owner: str | None = None) -> dict[str, str]:
         """Those of a good request, a fresh key among them."""
-        token = self.system.token(f"{owner or endpoint.caller}.{self.nonce}", "operator" if endpoint.operator else "")
+        token = self.system.token(self.owner(owner or endpoint.caller), "operator" if endpoint.operator else "")
         return ({"Authorization": f"Bearer {token}"} if endpoint.token else {}) | (key() if endpoint.key else {})
 
     async def ask(self, endpoint: Endpoint, **changed: Any) -> httpx.Response:
@@ -63,13 +84,12 @@ class Scene:
     async def seen(self) -> tuple[int, Any, Any]:
         """How many events the ledger has, the packet, and its claims: nothing of its shard is still on the way."""
         # A top-up is answered once it is settled, and a shard settles in order.
-        boss = self.client("alice", "operator")
-        answer = await boss.post("/v1/topups", json={"owner": "dora", "amount": 1}, headers=key())
+        answer = await self.boss.post("/v1/topups", json={"owner": "dora", "amount": 1}, headers=key())
         assert answer.status_code == 201
         self.sentinels += 1
         (row,) = await self.system.rows("SELECT sum(applied + repeated + ignored)::bigint AS events FROM record")
-        packet = await boss.get(f"/v1/packets/{self.packet}")
-        claims = await boss.get(f"/v1/packets/{self.packet}/claims")
+        packet = await self.boss.get(f"/v1/packets/{self.packet}")
+        claims = await self.boss.get(f"/v1/packets/{self.packet}/claims?limit=200")
         return int(row["events"]) - self.sentinels, packet.json(), claims.json()
 
     async def works(self, endpoint: Endpoint) -> None:
@@ -78,13 +98,10 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene_of(system: System, client: Make, nonce: str) -> AsyncIterator[Scene]:
-    topup = (await top_up(client, "alice", nonce, 5000)).json()["id"]
-    sent_with = secrets.token_hex(8)
-    answer = await client("alice").post("/v1/packets", json=SENT, headers={"Idempotency-Key": sent_with})
-    packet = answer.json()["id"]
-    assert (await claim(client, "carol", packet)).status_code == 201
-    # From now on bob's claims go the short way.
-    assert (await client("bob").get("/v1/wallet")).status_code == 200
-    async with httpx.AsyncClient(base_url=system.url, trust_env=False, timeout=30.0) as nobody:
-        yield Scene(system, nobody, client, nonce, packet, topup, sent_with)
+async def set_scene(system: System) -> AsyncIterator[Scene]:
+    nonce = secrets.token_hex(6)
+    async with (
+        httpx.AsyncClient(base_url=system.url, trust_env=False, timeout=30.0) as nobody,
+        system.client(f"alice.{nonce}", "operator") as boss,
+    ):
+        yield Scene(system, nobody, boss, nonce)

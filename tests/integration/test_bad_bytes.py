@@ -7,22 +7,14 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from tests.integration.api import Make
 from tests.integration.endpoints import ENDPOINTS, Endpoint, named
-from tests.integration.scene import Scene, scene_of
-from tests.system import System
+from tests.integration.scene import Scene
 
 LONG_S = 60.0
 WITH_BODY = [it for it in ENDPOINTS if it.body is not None]
 CLAIM, SEND, WALLET = (named(it) for it in ("POST /v1/packets/{id}/claims", "POST /v1/packets", "GET /v1/wallet"))
 
 Answer = tuple[int, dict[str, str], bytes]
-
-
-@pytest.fixture
-async def scene(system: System, client: Make, nonce: str) -> AsyncIterator[Scene]:
-    async with scene_of(system, client, nonce) as scene:
-        yield scene
 
 
 @asynccontextmanager
@@ -213,7 +205,7 @@ async def test_a_wish_for_another_protocol_is_overheard(scene: Scene, endpoint: 
     async with wire(scene) as one:
         await one.send(head(scene, endpoint, *wish, f"Content-Length: {len(body)}") + body + head(scene, WALLET))
         assert (await one.answer())[0] == endpoint.status
-        assert json.loads((await one.answer())[2])["owner"] == f"alice.{scene.nonce}"
+        assert json.loads((await one.answer())[2])["owner"] == scene.owner("alice")
     if endpoint.body is not None:
         async with wire(scene) as one:
             await one.send(head(scene, endpoint, *wish, "Content-Length: 1") + b"[" + head(scene, WALLET))

@@ -14,9 +14,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from tests.integration.api import Make
 from tests.integration.endpoints import ENDPOINTS, Endpoint, named
-from tests.integration.scene import Scene, scene_of
+from tests.integration.scene import Scene
 from tests.system import System
 from tests.tokens import wrong_authorizations
 
@@ -33,15 +32,15 @@ every_endpoint_with_a_body = pytest.mark.parametrize(
 every_endpoint_of_a_packet = pytest.mark.parametrize("endpoint", [it for it in ENDPOINTS if "{id}" in it.path], ids=str)
 
 
-@pytest.fixture
-async def scene(system: System, client: Make, nonce: str, endpoint: Endpoint) -> AsyncIterator[Scene]:
-    logged = len(_logged(system))
-    async with scene_of(system, client, nonce) as scene:
-        before = await scene.seen()
-        yield scene
-        assert await scene.seen() == before
-        await scene.works(endpoint)
-    assert "unexpected" not in _logged(system)[logged:]
+@pytest.fixture(autouse=True)
+async def nothing_has_moved(scene: Scene, request: pytest.FixtureRequest) -> AsyncIterator[None]:
+    """When a test is over; then the good request works, and nothing was logged that only a bug can be."""
+    endpoint = request.getfixturevalue("endpoint") if "endpoint" in request.fixturenames else named("GET /v1/wallet")
+    logged, before = len(_logged(scene.system)), await scene.seen()
+    yield
+    assert await scene.seen() == before
+    await scene.works(endpoint)
+    assert "unexpected" not in _logged(scene.system)[logged:]
 
 
 def _logged(system: System) -> str:
@@ -104,7 +103,7 @@ async def test_a_wrong_token_is_refused(scene: Scene, system: System, endpoint: 
     assert isinstance(private, Ed25519PrivateKey)
     good = scene.headers(endpoint)
     del good["Authorization"]
-    wrong = wrong_authorizations(private, sub=f"{endpoint.caller}.{scene.nonce}", scope="operator")
+    wrong = wrong_authorizations(private, sub=scene.owner(endpoint.caller), scope="operator")
     for what, values in wrong.items():
         headers = [*good.items(), *((b"Authorization", value) for value in values)]
         answer = await scene.refused(endpoint, 401, "unauthenticated", headers=headers)
@@ -113,7 +112,7 @@ async def test_a_wrong_token_is_refused(scene: Scene, system: System, endpoint: 
 
 @every_endpoint(operator=True)
 async def test_who_lacks_the_scope_is_refused(scene: Scene, endpoint: Endpoint) -> None:
-    headers = scene.headers(endpoint) | {"Authorization": f"Bearer {scene.system.token(f'alice.{scene.nonce}')}"}
+    headers = scene.headers(endpoint) | {"Authorization": f"Bearer {scene.system.token(scene.owner('alice'))}"}
     await scene.refused(endpoint, 403, "not_allowed", headers=headers)
 
 
