@@ -92,7 +92,7 @@ async def _run(settings: Settings, stop: asyncio.Event) -> None:
         resources.callback(group.create_task(janitor.keep()).cancel)
         consumer = LedgerConsumer(settings, deployment.topic, settler, housekeeping.own)
         health = HealthApp(partial(_why_not_ready, housekeeping))
-        await resources.enter_async_context(serving(health, listen(settings)))
+        await resources.enter_async_context(serving(health, listen(settings.ops_host, settings.ops_port)))
         logger.info("ledger worker on topic %s", deployment.topic)
         await consumer.run(stop)
 

@@ -62,7 +62,7 @@ async def serve_api(settings: Settings, listening: socket.socket, stop: asyncio.
     health = HealthApp(partial(_why_not_ready, stop))
     async with AsyncExitStack() as resources:
         door = Door(await _wire(settings, resources), health, stop, _IN_FLIGHT_MAX)
-        await resources.enter_async_context(serving(health, listen(settings)))
+        await resources.enter_async_context(serving(health, listen(settings.ops_host, settings.ops_port)))
         server = await resources.enter_async_context(
             serving(
                 door,

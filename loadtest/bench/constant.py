@@ -29,7 +29,7 @@ async def answer_constant(_: Any, receive: Any, send: Any) -> None:
 
 async def _serve() -> None:
     stop = stop_on_signals()
-    with listen(0) as listening:
+    with listen("127.0.0.1", 0) as listening:
         async with serving(answer_constant, listening, http=Connection, **_OPTIONS):
             print(listening.getsockname()[1], flush=True)
             await stop.wait()

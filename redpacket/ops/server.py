@@ -10,7 +10,6 @@ from typing import Any, cast
 import uvicorn
 
 from redpacket.ops.drain import Connection
-from redpacket.settings import Settings
 
 _START_TIMEOUT_S = 10.0
 
@@ -60,8 +59,8 @@ async def serving(
         await task
 
 
-def listen(settings: Settings) -> socket.socket:
-    """The socket for health and metrics."""
-    listening = socket.create_server((settings.ops_host, settings.ops_port), backlog=128, reuse_port=False)
+def listen(host: str, port: int) -> socket.socket:
+    """A socket for health and metrics; port 0 takes a free one."""
+    listening = socket.create_server((host, port), backlog=128, reuse_port=False)
     listening.setblocking(False)
     return listening

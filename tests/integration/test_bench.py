@@ -13,7 +13,7 @@ from loadtest.bench.cases import CASES
 from loadtest.bench.floors.http import constant_server
 from loadtest.bench.load import fire, write_requests
 from loadtest.bench.stack import PARTS
-from redpacket import cli
+from redpacket.cli import proof
 
 RUN_S = 300.0
 REQUEST = b"POST /v1/packets/%d/claims HTTP/1.1\r\nHost: bench\r\nContent-Length: 2\r\n\r\n{}"
@@ -65,4 +65,4 @@ async def test_a_small_run_has_every_figure_and_what_was_acknowledged_is_in_the_
 
 
 def test_the_command_line_knows_every_case() -> None:
-    assert tuple(CASES) == cli.CASES
+    assert tuple(CASES) == proof.CASES

@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 from msgspec.structs import replace
 
 import redpacket.cli
+import redpacket.cli.deadletters
 from ledger.deadletters.decide import Replayed, reject_letter, replay_letter
 from ledger.deadletters.letter import Letter, LetterError, LetterName
 from ledger.deadletters.read import find_letter, list_letters
@@ -370,7 +371,7 @@ async def test_of_many_records_only_the_one_that_postgres_refuses_is_held(
 
 
 async def test_the_commands_list_show_and_decide(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(redpacket.cli, "_stack_settings", lambda _: deployment.settings)
+    monkeypatch.setattr(redpacket.cli.deadletters, "deployment_settings", lambda _: deployment.settings)
 
     async def run(*args: str) -> Result:
         # It runs an event loop of its own.

@@ -1,0 +1,20 @@
+"""The command line. It alone knows all the others, and imports of them only what the command at hand needs."""
+
+import click
+
+from redpacket.cli import deadletters, proof, stack, workers
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.version_option(package_name="redpacket")
+def main() -> None:
+    """A red-packet and payment event processor in which a 201 is final."""
+
+
+for command in (
+    *(stack.up, stack.ps, stack.roll, stack.token, stack.demo),
+    *(proof.audit, proof.verify, proof.trace, proof.bench),
+    deadletters.deadletters,
+    *(workers.migrate, workers.api, workers.ledger),
+):
+    main.add_command(command)

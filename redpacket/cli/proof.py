@@ -1,0 +1,133 @@
+"""The commands by which anyone may check what is promised: audit, verify, trace, bench."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from redpacket.cli.run import data_option, deployment_settings, json_option, or_exit, run
+
+# As loadtest/bench/cases.py has them, which is not imported for the sake of --help.
+CASES = ("spread", "hot", "sold_out", "sends")
+
+
+def _numbers(text: str) -> list[int]:
+    """Whole numbers above 0 with commas between them. Raises ValueError."""
+    numbers = [int(number) for number in text.split(",")]
+    if min(numbers) < 1:
+        raise ValueError(text)
+    return numbers
+
+
+class _UncheckedError(click.ClickException):
+    """Another status than that of a violation."""
+
+    exit_code = 2
+
+
+@click.command()
+@data_option
+@json_option
+@click.option(
+    "--since",
+    default="mark",
+    metavar="mark|start|TIME",
+    help="How far back the log is read: to where the last audit in which all held has ended, to its start, or to a time"
+    " (ISO 8601, UTC unless it says so).",
+)
+def audit(data: Path, as_json: bool, since: str) -> None:
+    """Check every invariant on the running system, from Postgres, Redis and the log, without stopping it.
+
+    Exit status: 0 all hold, 1 something is violated, 2 it could not be checked. docs/audit.md says what is compared.
+    """
+    from ledger.audit.report import format_json, format_table
+    from ledger.audit.run import audit as run_audit
+    from ledger.audit.run import parse_since
+
+    try:
+        wanted = parse_since(since)
+    except ValueError:
+        raise click.BadParameter(f"{since!r} is neither mark, start nor a time", param_hint="--since") from None
+
+    def tell(what: str) -> None:
+        click.echo(what, err=True)
+
+    try:
+        findings = run(run_audit(deployment_settings(data), wanted, tell))
+    except click.ClickException as error:
+        raise _UncheckedError(error.message) from None
+    click.echo(format_json(findings) if as_json else format_table(findings))
+    sys.exit(findings.exit_status)
+
+
+@click.command()
+@data_option
+@click.argument("packet")
+def verify(data: Path, packet: str) -> None:
+    """Recompute the shares of a final PACKET from its published seed; exit status 0 only if they match.
+
+    All that it needs is what everyone sees: the packet, and the list of its claims. docs/split.md says what it proves.
+    """
+    from redpacket.stack.state import read_stack
+    from redpacket.verify import UnverifiableError, verify_packet
+
+    url = or_exit(read_stack, data).url
+    try:
+        sys.exit(run(verify_packet(deployment_settings(data), url, packet, click.echo)))
+    except UnverifiableError as error:
+        raise click.ClickException(str(error)) from None
+
+
+@click.command()
+@data_option
+@click.argument("id")
+@click.option("--owner", help="Of a packet: the claim of this person.")
+@json_option
+def trace(data: Path, id: str, owner: str | None, as_json: bool) -> None:
+    """Tell an operation's whole story, from Redis, the log and the ledger.
+
+    ID is a packet's or a top-up's, or that of a request: what an answer's X-Request-Id says.
+    """
+    from ledger.trace.gather import UntraceableError, gather_story
+    from ledger.trace.words import format_json, format_story
+
+    try:
+        story = run(gather_story(deployment_settings(data), id, owner))
+    except UntraceableError as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(format_json(story) if as_json else format_story(story))
+
+
+@click.command()
+@json_option
+@click.option("--case", "cases", type=click.Choice(CASES), multiple=True, default=CASES, help="Only this; repeatable.")
+@click.option(
+    "--connections",
+    type=_numbers,
+    default="16,64,256,1024",
+    metavar="N,N,...",
+    help="One run for each.",
+)
+@click.option("--seconds", type=click.FloatRange(0.5, 30), default=5.0, help="How long requests are sent in each run.")
+@click.option("--api", type=click.IntRange(1, 64), default=1, help="API workers.")
+@click.option("--ledger", type=click.IntRange(1, 16), default=1, help="Ledger workers.")
+def bench(as_json: bool, cases: tuple[str, ...], connections: list[int], seconds: float, api: int, ledger: int) -> None:
+    """Measure throughput and CPU per settled claim, part by part, on a stack of its own, against bare loops.
+
+    What each figure means is in docs/bench.md. Exit status 1 where what was acknowledged and the ledger differ.
+    """
+    from loadtest.bench.cases import CaseError
+    from loadtest.bench.load import LoadError
+    from loadtest.bench.report import format_json, format_table
+    from loadtest.bench.run import Options, run_bench
+    from redpacket.stack.error import StackError
+
+    def say(line: str) -> None:
+        click.echo(line, err=True)
+
+    try:
+        report = run(run_bench(Options(cases, connections, seconds, api, ledger), say))
+    except (StackError, CaseError, LoadError) as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(format_json(report) if as_json else format_table(report))
+    sys.exit(not report.holds)

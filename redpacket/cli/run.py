@@ -1,0 +1,77 @@
+"""How a command finds its deployment, runs to its end, and says in a sentence what keeps it from that."""
+
+import os
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import click
+
+from redpacket.settings import PREFIX, Settings, SettingsError, read_settings
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+data_option = click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("data"),
+    show_default=True,
+    help="The folder of the local stack. Most commands, where none runs there, take the REDPACKET_ settings.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+
+
+def environ_settings() -> Settings:
+    return or_exit(read_settings, os.environ)
+
+
+def deployment_settings(data: Path) -> Settings:
+    """Of the local stack on `data`; where none runs there, of the deployment that the environment names."""
+    from redpacket.stack.error import StackError
+    from redpacket.stack.state import read_stack
+
+    if f"{PREFIX}POSTGRES_URL" in os.environ:
+        try:
+            read_stack(data)
+        except StackError:
+            return environ_settings()
+    return or_exit(read_settings, or_exit(read_stack, data).environ)
+
+
+def or_exit(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """What `call` gives; a sentence and exit status 1 where it cannot."""
+    from redpacket.stack.error import StackError
+
+    try:
+        return call(*args, **kwargs)
+    except (SettingsError, StackError) as error:
+        raise click.ClickException(str(error)) from None
+
+
+def run(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Runs it to its end; a sentence and exit status 1 where a part is away or this deployment is another."""
+    import uvloop
+    from aiokafka.errors import KafkaError
+
+    from ledger.audit.findings import AuditError
+    from ledger.deadletters.letter import LetterError
+    from ledger.migrate import MigrationError
+    from redpacket.books.database import POSTGRES_FAILURES, BooksUnavailableError
+    from redpacket.books.deployment import DeploymentError
+    from redpacket.log.producer import LogUnavailableError
+
+    try:
+        return uvloop.run(coroutine)
+    except (
+        AuditError,
+        SettingsError,
+        DeploymentError,
+        LetterError,
+        MigrationError,
+        BooksUnavailableError,
+        LogUnavailableError,
+        KafkaError,
+        *POSTGRES_FAILURES,
+    ) as error:
+        raise click.ClickException(f"{error}" or repr(error)) from None

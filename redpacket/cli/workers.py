@@ -1,0 +1,53 @@
+"""The commands that a deployment runs: its schema, and its workers."""
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import click
+
+from redpacket.cli.run import environ_settings, run
+from redpacket.settings import Settings
+
+
+@click.command()
+def migrate() -> None:
+    """Install or upgrade the schema and the topic of the deployment that the REDPACKET_ settings name."""
+    from ledger.install import install
+
+    deployment = run(install(environ_settings(), click.echo))
+    click.echo(f"installed: {deployment.shards} shards, {deployment.currency}, topic {deployment.topic}")
+
+
+@click.command()
+@click.option("--fd", type=int, help="A listening socket passed on by the parent, shared by all API workers.")
+@click.option("--host", default="127.0.0.1", help="Where to listen without --fd.")
+@click.option("--port", type=click.IntRange(0, 65_535), default=8000, help="Where to listen without --fd.")
+def api(fd: int | None, host: str, port: int) -> None:
+    """Run one API worker."""
+    from service.worker import run_api
+
+    _serve(lambda settings: run_api(settings, fd, host, port))
+
+
+@click.command()
+def ledger() -> None:
+    """Run one ledger worker."""
+    from ledger.consume import LogGapError
+    from ledger.watch import ConsumerStuckError
+    from ledger.worker import run_ledger
+    from redpacket.ops.signals import stop_on_signals
+
+    async def settle(settings: Settings) -> None:
+        await run_ledger(settings, stop_on_signals())
+
+    try:
+        _serve(settle)
+    except (LogGapError, ConsumerStuckError) as error:
+        raise click.ClickException(str(error)) from None
+
+
+def _serve(worker: Callable[[Settings], Coroutine[Any, Any, None]]) -> None:
+    from redpacket.ops.logs import log_to_stderr
+
+    log_to_stderr()
+    run(worker(environ_settings()))
