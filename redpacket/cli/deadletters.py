@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 @click.group()
 def deadletters() -> None:
-    """What the ledger has set aside because it contradicts it or cannot be settled: to be decided by a person.
+    """Decide about what the ledger has set aside.
+
+    Because it contradicts it, or cannot be settled.
 
     LETTER is SHARD-OFFSET-ITEM, or SHARD-OFFSET for a whole record, as `list` prints it.
     """

@@ -36,9 +36,9 @@ class _UncheckedError(click.ClickException):
     " (ISO 8601, UTC unless it says so).",
 )
 def audit(data: Path, as_json: bool, since: str) -> None:
-    """Check every invariant on the running system, from Postgres, Redis and the log, without stopping it.
+    """Check every invariant on the running system.
 
-    Exit status: 0 all hold, 1 something is violated, 2 it could not be checked. docs/audit.md says what is compared.
+    From Postgres, Redis and the log, without stopping anything. Exit status: 0 all hold, 1 something is violated, 2 it could not be checked. docs/audit.md says what is compared.
     """
     from ledger.audit.report import format_json, format_table
     from ledger.audit.run import audit as run_audit
@@ -64,9 +64,9 @@ def audit(data: Path, as_json: bool, since: str) -> None:
 @data_option
 @click.argument("packet")
 def verify(data: Path, packet: str) -> None:
-    """Recompute the shares of a final PACKET from its published seed; exit status 0 only if they match.
+    """Recompute a packet's shares from its seed.
 
-    All that it needs is what everyone sees: the packet, and the list of its claims. docs/split.md says what it proves.
+    Of a final PACKET; exit status 0 only if they match. All that it needs is what everyone sees: the packet, and the list of its claims. docs/split.md says what it proves.
     """
     from redpacket.stack.state import read_stack
     from redpacket.verify import UnverifiableError, verify_packet
@@ -84,9 +84,9 @@ def verify(data: Path, packet: str) -> None:
 @click.option("--owner", help="Of a packet: the claim of this person.")
 @json_option
 def trace(data: Path, id: str, owner: str | None, as_json: bool) -> None:
-    """Tell an operation's whole story, from Redis, the log and the ledger.
+    """Tell an operation's whole story.
 
-    ID is a packet's or a top-up's, or that of a request: what an answer's X-Request-Id says.
+    From Redis, the log and the ledger. ID is a packet's or a top-up's, or that of a request: what an answer's X-Request-Id says.
     """
     from ledger.trace.gather import UntraceableError, gather_story
     from ledger.trace.words import format_json, format_story
@@ -112,9 +112,9 @@ def trace(data: Path, id: str, owner: str | None, as_json: bool) -> None:
 @click.option("--api", type=click.IntRange(1, 64), default=1, help="API workers.")
 @click.option("--ledger", type=click.IntRange(1, 16), default=1, help="Ledger workers.")
 def bench(as_json: bool, cases: tuple[str, ...], connections: list[int], seconds: float, api: int, ledger: int) -> None:
-    """Measure throughput and CPU per settled claim, part by part, on a stack of its own, against bare loops.
+    """Measure throughput and CPU per settled claim.
 
-    What each figure means is in docs/bench.md. Exit status 1 where what was acknowledged and the ledger differ.
+    Part by part, on a stack of its own, against bare loops. What each figure means is in docs/bench.md. Exit status 1 where what was acknowledged and the ledger differ.
     """
     from loadtest.bench.cases import CaseError
     from loadtest.bench.load import LoadError

@@ -25,7 +25,11 @@ from redpacket.settings import SettingsError
     "--redis-server", metavar="PROGRAM", help="Use this Redis >= 7 from PATH instead of the Valkey that comes along."
 )
 def up(data: Path, port: int, api: int, ledger: int, redis_server: str | None) -> None:
-    """Run the whole system on this machine, in the foreground, until Ctrl-C."""
+    """Run the whole system on this machine.
+
+    In the foreground, until Ctrl-C or SIGTERM, which stop all of it. Prints `ready http://...` once it serves; a second
+    start on the same data goes on where it was.
+    """
     from redpacket.stack.error import StackError
     from redpacket.stack.state import read_stack
     from redpacket.stack.up import run_up
@@ -71,7 +75,7 @@ def ps(data: Path, as_json: bool) -> None:
 @data_option
 @click.argument("kind", type=click.Choice(["api", "ledger"]))
 def roll(data: Path, kind: Literal["api", "ledger"]) -> None:
-    """Restart the API or the ledger workers of the running stack one by one; clients notice nothing.
+    """Restart workers one by one, unnoticed.
 
     Each gets SIGTERM, lets its clients go or ends its transaction, and is started again by the stack, from the code
     that is there now and with the settings that the stack was started with. The next one's turn comes when it is ready
@@ -102,7 +106,11 @@ def token(data: Path, owner: str, scope: str | None) -> None:
 @click.option("--shares", type=click.IntRange(1, 10_000), default=100, help="Shares of the packet.")
 @click.option("--people", type=click.IntRange(1, 10_000), default=200, help="People who claim, each twice at once.")
 def demo(data: Path, shares: int, people: int) -> None:
-    """Send a packet on the running stack, let many people claim it at once, and check every fen."""
+    """Let a crowd claim a packet, and check it.
+
+    On the running stack: a packet is sent, many people claim it at once, each twice, and every fen is looked for. Exit
+    status 0 only if all of it is found.
+    """
     import httpx
 
     from redpacket.demo import DemoError, run_demo

@@ -11,7 +11,10 @@ from redpacket.settings import Settings
 
 @click.command()
 def migrate() -> None:
-    """Install or upgrade the schema and the topic of the deployment that the REDPACKET_ settings name."""
+    """Install or upgrade a deployment.
+
+    The schema and the topic of the one that the REDPACKET_ settings name; safe to run again.
+    """
     from ledger.install import install
 
     deployment = run(install(environ_settings(), click.echo))
