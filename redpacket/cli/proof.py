@@ -38,7 +38,8 @@ class _UncheckedError(click.ClickException):
 def audit(data: Path, as_json: bool, since: str) -> None:
     """Check every invariant on the running system.
 
-    From Postgres, Redis and the log, without stopping anything. Exit status: 0 all hold, 1 something is violated, 2 it could not be checked. docs/audit.md says what is compared.
+    From Postgres, Redis and the log, without stopping anything. Exit status: 0 all hold, 1 something is
+    violated, 2 it could not be checked. docs/audit.md says what is compared.
     """
     from ledger.audit.report import format_json, format_table
     from ledger.audit.run import audit as run_audit
@@ -66,7 +67,8 @@ def audit(data: Path, as_json: bool, since: str) -> None:
 def verify(data: Path, packet: str) -> None:
     """Recompute a packet's shares from its seed.
 
-    Of a final PACKET; exit status 0 only if they match. All that it needs is what everyone sees: the packet, and the list of its claims. docs/split.md says what it proves.
+    Of a final PACKET; exit status 0 only if they match. All that it needs is what everyone sees: the packet,
+    and the list of its claims. docs/split.md says what it proves.
     """
     from redpacket.stack.state import read_stack
     from redpacket.verify import UnverifiableError, verify_packet
@@ -86,7 +88,8 @@ def verify(data: Path, packet: str) -> None:
 def trace(data: Path, id: str, owner: str | None, as_json: bool) -> None:
     """Tell an operation's whole story.
 
-    From Redis, the log and the ledger. ID is a packet's or a top-up's, or that of a request: what an answer's X-Request-Id says.
+    From Redis, the log and the ledger. ID is a packet's or a top-up's, or that of a request: what an answer's
+    X-Request-Id says.
     """
     from ledger.trace.gather import UntraceableError, gather_story
     from ledger.trace.words import format_json, format_story
@@ -114,7 +117,8 @@ def trace(data: Path, id: str, owner: str | None, as_json: bool) -> None:
 def bench(as_json: bool, cases: tuple[str, ...], connections: list[int], seconds: float, api: int, ledger: int) -> None:
     """Measure throughput and CPU per settled claim.
 
-    Part by part, on a stack of its own, against bare loops. What each figure means is in docs/bench.md. Exit status 1 where what was acknowledged and the ledger differ.
+    Part by part, on a stack of its own, against bare loops. What each figure means is in docs/bench.md. Exit
+    status 1 where what was acknowledged and the ledger differ.
     """
     from loadtest.bench.cases import CaseError
     from loadtest.bench.load import LoadError
