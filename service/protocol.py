@@ -56,6 +56,7 @@ class LimitedProtocol(HttpToolsProtocol):
         while parsed := self._unparsed:
             self._parsed, self._unparsed = parsed, b""
             super().data_received(parsed)
+        self._parsed = b""  # a connection may idle for long
         if self._in_headers and self._unfinished_bytes > HEADERS_MAX_BYTES:
             self._headers_too_large = True
             self.send_400_response("")
