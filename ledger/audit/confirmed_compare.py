@@ -76,9 +76,7 @@ def _excused(findings: Findings, row: asyncpg.Record, held: frozenset[int], lett
     return False
 
 
-def _excused_close(
-    findings: Findings, row: asyncpg.Record, held: frozenset[int], letters: dict[object, str]
-) -> bool:
+def _excused_close(findings: Findings, row: asyncpg.Record, held: frozenset[int], letters: dict[object, str]) -> bool:
     if row["shard"] in held:
         findings.count("I4", "waiting behind a held record")
         return True

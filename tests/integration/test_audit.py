@@ -53,8 +53,10 @@ async def test_an_honest_ledger_passes_and_the_next_audit_reads_only_what_is_new
         assert first.figures["I1"]["packets"] == 2
         claimed_minor = first.figures["I1"]["claimed"]
         assert first.figures["I4"] == {"operations in Redis": 4, "in Postgres": 4} | {
-            **{"claims in Redis": 3, "these in Postgres": 3},
-            **{"their amount in Redis": claimed_minor, "their amount in Postgres": claimed_minor},
+            "claims in Redis": 3,
+            "these in Postgres": 3,
+            "their amount in Redis": claimed_minor,
+            "their amount in Postgres": claimed_minor,
         }
         assert first.figures["I6"]["events moved"] == 2 + 2 + 3 + 1
 
