@@ -1,6 +1,8 @@
 -- name: read_for_long
--- The audit reads whole tables, which Postgres is not to do in small portions.
-SELECT set_config('work_mem', '64MB', false), set_config('statement_timeout', $1, false)
+-- The audit reads whole tables. A planner that knows nothing of a new day yet would look up each posting's claim by its
+-- packet alone, ten thousand times ten thousand; what is to be looked up by key says so (LATERAL ... OFFSET 0).
+SELECT set_config('work_mem', '64MB', false), set_config('statement_timeout', $1, false),
+    set_config('enable_nestloop', 'off', false)
 
 -- name: make_confirmed
 -- What Redis holds as confirmed, for this session only: a table so that Postgres compares it, and nobody's memory is filled.
@@ -24,10 +26,9 @@ FROM shard s ORDER BY s.shard
 -- name: shards
 -- Each shard, with the mark of the last audit and with what the chain was there, by the ledger's records.
 SELECT s.shard, s.next_offset, s.epoch_fenced, s.chain, m.next_offset AS mark_offset, m.chain AS mark_chain,
-    m.movements, m.moved_minor, m.digest, m.at, r.chain AS chain_there
-FROM shard s
-LEFT JOIN audit_mark m ON m.shard = s.shard
-LEFT JOIN record r ON r.shard = s.shard AND r.kafka_offset = m.next_offset - 1
+    m.movements, m.moved_minor, m.digest, m.at,
+    (SELECT chain FROM record r WHERE r.shard = s.shard AND r.kafka_offset = m.next_offset - 1) AS chain_there
+FROM shard s LEFT JOIN audit_mark m ON m.shard = s.shard
 ORDER BY s.shard
 
 -- name: state_at
@@ -95,12 +96,15 @@ SELECT kafka_offset, item, packed, decision FROM dead_letter WHERE shard = $1 AN
 -- For events that moved nothing: what stands where they would have gone.
 SELECT c.packet, c.share, c.owner, c.sequence, c.amount_minor, (extract(epoch FROM c.claimed_at) * 1000)::bigint AS at_ms
 FROM unnest($1::date[], $2::text[], $3::integer[]) AS k (day, packet, share)
-JOIN claim c ON c.day = k.day AND c.packet = k.packet AND c.share = k.share
+JOIN LATERAL (
+    SELECT * FROM claim WHERE claim.day = k.day AND claim.packet = k.packet AND claim.share = k.share OFFSET 0
+) c ON true
 
 -- name: operations_known
 SELECT o.id, (extract(epoch FROM o.at) * 1000)::bigint AS at_ms, o.terms, k.commitment, k.state, k.refunded_minor,
     (extract(epoch FROM k.over_at) * 1000)::bigint AS over_at_ms
-FROM operation o LEFT JOIN packet k ON k.day = o.day AND k.id = o.id
+FROM operation o
+LEFT JOIN LATERAL (SELECT * FROM packet WHERE packet.day = o.day AND packet.id = o.id OFFSET 0) k ON true
 WHERE o.id = ANY($1)
 
 -- name: confirmed_figures

@@ -60,9 +60,11 @@ async def audit(settings: Settings, since: Since, tell: Callable[[str], None]) -
         held = await wait_settled(session, await log.ends())
         async with session.snapshot():
             shards = await session.rows("shards")
+            tell("postgres: what is behind the marks")
             below = await check_marks(session, findings, shards)
             await check_ledger(session, findings, tell)
             await check_confirmed(session, findings, held)
+            tell("log: reading what is settled")
             ranges = await _ranges(session, log, findings, shards, since)
             await LogComparison(session, log, amounts, findings, tell).compare(ranges, deployment.shards)
             low = await session.rows("below_zero")

@@ -175,6 +175,8 @@ FROM shard s
 LEFT JOIN (
     SELECT shard, count(*) AS records, min(kafka_offset) AS lowest, max(kafka_offset) AS highest FROM record GROUP BY shard
 ) r ON r.shard = s.shard
-LEFT JOIN record l ON l.shard = s.shard AND l.kafka_offset = s.next_offset - 1
+LEFT JOIN LATERAL (
+    SELECT chain FROM record WHERE record.shard = s.shard AND record.kafka_offset = s.next_offset - 1 OFFSET 0
+) l ON true
 WHERE coalesce(r.records, 0) <> s.next_offset OR coalesce(r.highest + 1, 0) <> s.next_offset
     OR s.chain <> coalesce(l.chain, decode(repeat('00', 32), 'hex'))

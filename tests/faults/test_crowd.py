@@ -13,6 +13,7 @@ import pytest
 
 from redpacket.settings import settings_environ
 from redpacket.stack.ports import free_ports
+from tests.audited import assert_holds, audited
 from tests.faults.crowd import PATIENCE_S, Told, check, send_packet, storm
 from tests.system import System
 
@@ -69,6 +70,7 @@ async def test_what_was_acknowledged_stands_when_a_process_is_killed(system: Sys
     print(f"{victim} killed; all answered and settled after {time.monotonic() - killed_at:.1f} s; {told.statuses}")
     if victim == "redis":
         assert told.statuses[503], "a lost Redis closes its shards, and that is said"
+    assert_holds(await audited(system.settings, "start"))
 
 
 async def test_a_ledger_worker_that_stands_still_is_replaced_and_does_no_harm_when_it_goes_on(system: System) -> None:

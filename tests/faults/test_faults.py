@@ -11,7 +11,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from ledger.audit.report import format_table
 from redpacket.settings import read_key
+from tests.audited import assert_holds, audited
 from tests.faults import evictions
 from tests.faults.audit import audit
 from tests.faults.audit_answers import Window
@@ -47,6 +49,7 @@ async def test_what_was_acknowledged_stands_whatever_fails(tmp_path: Path) -> No
                 await _look_at_the_end(system, phones, file, random.Random(seed))
                 await watch.look(system)
         requests, evidence = read_requests(file), await gather_evidence(system)
+        findings = await audited(system.settings, "start")
         id_key = read_key(system.settings, "id.key")
     harmless = [Window(it.fault, it.began_at_s, it.over_at_s, it.settles) for it in episodes if it.harmless]
     violations = audit(requests, evidence, id_key, harmless)
@@ -54,6 +57,9 @@ async def test_what_was_acknowledged_stands_whatever_fails(tmp_path: Path) -> No
     (tmp_path / "report.json").write_bytes(msgspec.json.encode(report))
     print(in_words(report))
     assert not violations
+    # The product's own audit knows nothing of what people were told, and more of the three stores.
+    print(format_table(findings))
+    assert_holds(findings)
     assert all(watch.by_kind[kind] for kind in evictions.KINDS), f"not all was evicted: {watch.by_kind}"
 
 

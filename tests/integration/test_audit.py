@@ -12,7 +12,6 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from msgspec.structs import replace
 
 from ledger.audit.findings import AuditError, Findings
-from ledger.audit.run import Since, audit
 from ledger.deadletters.decide import Replayed, reject_letter, replay_letter
 from ledger.deadletters.letter import Letter
 from ledger.deadletters.read import list_letters
@@ -24,17 +23,8 @@ from redpacket.ops import metrics
 from redpacket.shard.client import ShardClosedError
 from redpacket.shard.reserve import ClaimFound
 from redpacket.split import SplitParameters, commitment, split_seed
+from tests.audited import assert_holds, audited
 from tests.deployment import LONG_S, Deployment, Worker, claimed, over
-
-
-async def audited(deployment: Deployment, since: Since = "mark") -> Findings:
-    return await audit(deployment.settings, since, lambda _: None)
-
-
-def assert_holds(findings: Findings) -> None:
-    assert {name: it.sentences for name, it in findings.violations.items() if it.total} == {}
-    assert findings.unchecked == []
-    assert findings.all_hold
 
 
 async def test_an_honest_ledger_passes_and_the_next_audit_reads_only_what_is_new(deployment: Deployment) -> None:
@@ -46,7 +36,7 @@ async def test_an_honest_ledger_passes_and_the_next_audit_reads_only_what_is_new
         claimed(await worker.path.claim_share(closed, "bob"))
         over(await worker.path.close_packet(closed, "closed"))
 
-        first = await audited(deployment)
+        first = await audited(deployment.settings)
         assert_holds(first)
         assert [it.from_offset for it in first.shards] == [0, 0, 0, 0]
         assert sum(it.records for it in first.shards) == sum(it.next_offset for it in first.shards) > 0
@@ -61,11 +51,11 @@ async def test_an_honest_ledger_passes_and_the_next_audit_reads_only_what_is_new
         assert first.figures["I6"]["events moved"] == 2 + 2 + 3 + 1
 
         claimed(await worker.path.claim_share(packet, "erin"))
-        second = await audited(deployment)
+        second = await audited(deployment.settings)
         assert_holds(second)
         assert [it.from_offset for it in second.shards] == [it.next_offset for it in first.shards]
         assert second.figures["I6"]["events moved"] == 1
-        assert_holds(third := await audited(deployment, "start"))
+        assert_holds(third := await audited(deployment.settings, "start"))
         assert [it.from_offset for it in third.shards] == [0, 0, 0, 0]
         assert [it.head for it in third.shards] == [it.head for it in second.shards]
 
@@ -110,12 +100,12 @@ async def test_an_honest_ledger_passes_while_claims_are_made_redis_is_lost_and_p
 
         claiming = asyncio.create_task(claim_all())
         while not claiming.done():
-            assert_holds(await audited(deployment))
-            audits.append(await audited(deployment, "start"))
+            assert_holds(await audited(deployment.settings))
+            audits.append(await audited(deployment.settings, "start"))
             assert_holds(audits[-1])
         async with asyncio.timeout(LONG_S):
             await claiming
-        assert_holds(last := await audited(deployment))
+        assert_holds(last := await audited(deployment.settings))
     assert len(audits) > 1
     assert any(it.figures["I6"]["events moved"] < last.figures["I5"]["postings"] for it in audits), (
         "nothing was going on"
@@ -135,10 +125,10 @@ async def test_an_evicted_packet_is_not_missed(deployment: Deployment) -> None:
             packet = await deployment.sent(worker, "alice", 1_000, 5)
             claimed(await worker.path.claim_share(packet, "bob"))
             await deployment.settled(worker)
-            assert (await audited(deployment)).figures["I4"]["claims in Redis"] == 1
+            assert (await audited(deployment.settings)).figures["I4"]["claims in Redis"] == 1
         async with deployment.redis() as redis:
             await redis.delete(*[it async for it in redis.scan_iter(f"*:{packet.identity}")])
-        assert_holds(findings := await audited(deployment, "start"))
+        assert_holds(findings := await audited(deployment.settings, "start"))
         assert findings.figures["I4"]["claims in Redis"] == 0
 
 
@@ -149,7 +139,7 @@ async def test_what_is_reserved_and_not_confirmed_is_no_violation(deployment: De
             claimed(await worker.path.claim_share(packet, "bob"))
             await deployment.settled(worker)
         await deployment.reserve_only(worker, packet, "ghost")
-        assert_holds(findings := await audited(deployment))
+        assert_holds(findings := await audited(deployment.settings))
         assert findings.figures["I4"]["claims in Redis"] == 1
 
 
@@ -165,7 +155,7 @@ async def test_records_that_came_twice_or_of_a_fenced_epoch_move_nothing_and_are
         late = Batch(row["epoch_fenced"] - 1, 7, first.at_ms, (ShareClaimed(str(packet), "ghost", 2, 1, 2),))
         for batch in (again, late):
             await worker.producer.append(packet.shard, batch)
-        assert_holds(findings := await audited(deployment))
+        assert_holds(findings := await audited(deployment.settings))
         assert findings.figures["I6"] == Counter({"events moved": 3, "events repeated": 1})
         assert findings.figures["I5"]["events of a fenced epoch"] == 1
 
@@ -194,21 +184,21 @@ async def test_what_is_set_aside_waits_and_is_no_violation_before_or_after_the_d
         opened = Batch(row["epoch_fenced"], 98, first.at_ms or 0, (PacketOpened(str(packet), terms, proof),))
         await worker.producer.append(shard, opened)
 
-        waiting = await audited(deployment)
+        waiting = await audited(deployment.settings)
         # Alice never had what she has sent: that is wrong, and all that is.
         assert {name: it.total for name, it in waiting.violations.items() if it.total} == {"I1": 1}
         assert "the wallet of alice is below zero: debits 30, credits 0" in waiting.violations["I1"].sentences[0]
         assert waiting.figures["I5"]["events waiting for a person"] == 2
         assert waiting.notes == ["2 dead letters wait for a person: `redpacket deadletters list`"]
         await deployment.top_up(worker, "alice", 30)
-        assert_holds(await audited(deployment))
+        assert_holds(await audited(deployment.settings))
 
         assert await replay_letter(deployment.settings, first.name) == Replayed("applied")
         await reject_letter(deployment.settings, second.name)
         await deployment.wait_open()
         claimed(await worker.path.claim_share(packet, "p1"))
         for since in ("mark", "start"):
-            assert_holds(decided := await audited(deployment, since))
+            assert_holds(decided := await audited(deployment.settings, since))
         assert decided.figures["I5"]["events rejected"] == decided.figures["I5"]["events replayed"] == 1
         assert decided.notes == []
 
@@ -219,7 +209,7 @@ async def test_a_held_record_leaves_something_unchecked_until_it_is_rejected(dep
         await _append_raw(deployment, packet.shard, b"junk")
         carol = claimed(await worker.path.claim_share(packet, "carol"))
         await _until(lambda: _is_held(deployment))
-        held = await audited(deployment)
+        held = await audited(deployment.settings)
         assert (held.exit_status, held.all_hold) == (2, False)
         assert [f"shard {packet.shard} is held at offset" in what for what in held.unchecked] == [True]
         assert held.figures["I4"]["waiting behind a held record"] == 1
@@ -229,7 +219,7 @@ async def test_a_held_record_leaves_something_unchecked_until_it_is_rejected(dep
         await reject_letter(deployment.settings, letter.name)
         await deployment.wait_open()
         assert claimed(await worker.path.claim_share(packet, "carol")) == carol
-        assert_holds(findings := await audited(deployment))
+        assert_holds(findings := await audited(deployment.settings))
         assert findings.figures["I5"]["records rejected by a person"] == 1
 
 
@@ -263,12 +253,12 @@ async def test_an_audit_since_a_time_reads_from_there_and_keeps_no_mark_over_wha
         between = datetime.now(UTC)
         await asyncio.sleep(0.01)
         claimed(await worker.path.claim_share(packet, "bob"))
-        assert_holds(findings := await audited(deployment, between))
+        assert_holds(findings := await audited(deployment.settings, between))
         assert [it.from_offset for it in findings.shards] == [row["next_offset"] for row in settled]
         assert findings.figures["I6"]["events moved"] == 1
         marks = await deployment.rows("SELECT * FROM audit_mark WHERE next_offset > 0")
         assert marks == []
-        assert_holds(findings := await audited(deployment, between - timedelta(days=1)))
+        assert_holds(findings := await audited(deployment.settings, between - timedelta(days=1)))
         assert [it.from_offset for it in findings.shards] == [0, 0, 0, 0]
 
 
@@ -279,7 +269,7 @@ async def test_records_that_were_deleted_below_a_backup_are_told_and_are_no_viol
         await deployment.settled(worker)
         await _delete_records(deployment, packet.shard, 2)
         claimed(await worker.path.claim_share(packet, "carol"))
-        assert_holds(findings := await audited(deployment, "start"))
+        assert_holds(findings := await audited(deployment.settings, "start"))
         assert findings.notes == [f"shard {packet.shard}: records 0 to 1 are not in the log any more"]
         assert findings.shards[packet.shard].from_offset == 2
 
@@ -299,10 +289,10 @@ async def test_an_audit_that_cannot_be_made_says_which_part_is_away(
     monkeypatch.setattr("ledger.audit.confirmed._PATIENCE_S", 1.0)
     # Nobody has opened the shards.
     with pytest.raises(AuditError, match="redis: shard 0 is closed"):
-        await audited(deployment)
+        await audited(deployment.settings)
     nowhere = replace(deployment.settings, redis_url="redis://127.0.0.1:1/0")
     with pytest.raises(AuditError, match="redis"):
-        await audit(nowhere, "mark", lambda _: None)
+        await audited(nowhere)
     async with deployment.worker() as worker:
         async with deployment.ledger():
             packet = await deployment.sent(worker, "alice", 1_000, 5)
@@ -310,4 +300,4 @@ async def test_an_audit_that_cannot_be_made_says_which_part_is_away(
         # No ledger worker settles it.
         monkeypatch.setattr("ledger.audit.settled._STILL_S", 1.0)
         with pytest.raises(AuditError, match="the ledger does not settle"):
-            await audited(deployment)
+            await audited(deployment.settings)

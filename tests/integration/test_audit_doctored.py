@@ -14,8 +14,8 @@ import pytest
 from ledger.audit.findings import Findings
 from redpacket.ids import OperationId
 from redpacket.stack.local import LocalServers
+from tests.audited import assert_holds, audited
 from tests.deployment import LONG_S, Deployment, claimed, installed, over
-from tests.integration.test_audit import assert_holds, audited
 
 
 @dataclass
@@ -40,7 +40,7 @@ class Books:
             await connection.close()
 
     async def audited(self) -> Findings:
-        return await audited(self.deployment)
+        return await audited(self.deployment.settings)
 
     @asynccontextmanager
     async def forged(self, key: str, fields: Mapping[Any, Any]) -> AsyncIterator[None]:
@@ -256,7 +256,7 @@ async def test_what_is_changed_behind_the_mark_is_noticed(books: Books) -> None:
     findings = await books.audited()
     assert sum(it.records for it in findings.shards) == 0
     assert_caught(findings, I6="something settled was changed")
-    assert_caught(await audited(books.deployment, "start"), I6="by carol|sequence is 3, the log says 2")
+    assert_caught(await audited(books.deployment.settings, "start"), I6="by carol|sequence is 3, the log says 2")
 
 
 async def test_a_chain_that_was_written_anew_behind_the_mark_is_noticed(books: Books) -> None:
