@@ -3,11 +3,12 @@
 Run as `python -m loadtest.bench.constant`; prints its port, serves until SIGTERM.
 """
 
+import socket
 from typing import Any
 
 import uvloop
 
-from redpacket.ops.server import listen, serving
+from redpacket.ops.server import serving
 from redpacket.ops.signals import stop_on_signals
 from service.connection import Connection
 
@@ -16,7 +17,8 @@ _BODY = (
     b'"claimed_at":"2026-01-01T00:00:00.000Z"}'
 )
 # As service/worker.py has them.
-_OPTIONS = {"proxy_headers": False, "timeout_keep_alive": 75, "backlog": 4_096}
+_BACKLOG = 4_096
+_OPTIONS = {"proxy_headers": False, "timeout_keep_alive": 75, "backlog": _BACKLOG}
 _HEADERS = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(_BODY))]
 
 
@@ -29,7 +31,8 @@ async def answer_constant(_: Any, receive: Any, send: Any) -> None:
 
 async def _serve() -> None:
     stop = stop_on_signals()
-    with listen("127.0.0.1", 0) as listening:
+    with socket.create_server(("127.0.0.1", 0), backlog=_BACKLOG) as listening:
+        listening.setblocking(False)
         async with serving(answer_constant, listening, http=Connection, **_OPTIONS):
             print(listening.getsockname()[1], flush=True)
             await stop.wait()
