@@ -13,6 +13,7 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from redpacket.ops.request_id import new_request_id
 from service.problems import MEDIA_TYPE, Code, ProblemError
 
 HEADERS_MAX_BYTES = 16_384
@@ -150,5 +151,7 @@ class LimitedProtocol(HttpToolsProtocol):
 def _response(problem: ProblemError) -> bytes:
     body, status = problem.body(), problem.code.status
     headers = {"content-type": MEDIA_TYPE, "content-length": str(len(body)), "connection": "close", **problem.headers}
+    # What could not be read may have had one; the answer has one in any case.
+    headers["x-request-id"] = new_request_id()
     lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", *(f"{name}: {value}" for name, value in headers.items())]
     return "\r\n".join([*lines, "", ""]).encode() + body

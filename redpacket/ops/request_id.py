@@ -22,10 +22,14 @@ def request_id() -> str:
     return _current.get()
 
 
+def new_request_id() -> str:
+    return f"{_PREFIX}-{next(_count):08x}"
+
+
 def begin_request(given: bytes | None) -> str:
     """From here on this task serves the request that its client calls `given`; a new id where that is not 1-64 of
     `A-Z a-z 0-9 . _ : -`. The id."""
     well_formed = given is not None and _WELL_FORMED.fullmatch(given)
-    id = given.decode() if given is not None and well_formed else f"{_PREFIX}-{next(_count):08x}"
+    id = given.decode() if given is not None and well_formed else new_request_id()
     _current.set(id)
     return id
