@@ -31,7 +31,8 @@ async def check_confirmed(session: LedgerSession, findings: Findings, held: froz
     operations = await session.rows("operations_unlike_the_ledger", _LOOKED_AT_MAX)
     letters = await _letters(session, claims, operations)
     for row in claims:
-        if row["there_owner"] is None and _excused(findings, row, held, letters):
+        claim, absent = (row["packet"], row["share"], row["owner"]), row["there_owner"] is None
+        if _excused(findings, absent, claim, row["shard"] in held, letters):
             continue
         has = (
             f"{row['there_owner']} with {row['there_minor']}, sequence {row['there_sequence']}, at {row['there_at_ms']}"
@@ -44,9 +45,11 @@ async def check_confirmed(session: LedgerSession, findings: Findings, held: froz
             f" {row['amount_minor']}, sequence {row['sequence']}, at {row['at_ms']}; Postgres has {has}",
         )
     for row in operations:
-        if row["there_id"] is None and _excused(findings, row, held, letters):
+        if _excused(findings, row["there_id"] is None, row["id"], row["shard"] in held, letters):
             continue
-        if row["state"] and row["there_state"] == "open" and _excused_close(findings, row, held, letters):
+        # Its refund may be what waits.
+        absent, close = row["there_state"] == "open", (row["id"], "close")
+        if row["state"] and _excused(findings, absent, close, row["shard"] in held, letters):
             continue
         if wrong := _unlike(row):
             findings.violate("I4", f"operation {row['id']} is confirmed in Redis; {wrong}")
@@ -64,32 +67,20 @@ def _unlike(row: asyncpg.Record) -> str:
     )
 
 
-def _excused(findings: Findings, row: asyncpg.Record, held: frozenset[int], letters: dict[object, str]) -> bool:
-    """Not in Postgres, by design: behind a record that a person has to decide about, or itself set aside."""
-    if row["shard"] in held:
-        findings.count("I4", "waiting behind a held record")
-        return True
-    key = (row["packet"], row["share"], row["owner"]) if "packet" in row else row["id"]
+def _excused(findings: Findings, absent: bool, key: object, held: bool, letters: dict[object, str]) -> bool:
+    """Not in Postgres, by design: set aside, or behind a record of its shard that a person has to decide about."""
     if decision := letters.get(key):
         findings.count("I4", f"set aside, {decision}")
         return True
-    return False
-
-
-def _excused_close(findings: Findings, row: asyncpg.Record, held: frozenset[int], letters: dict[object, str]) -> bool:
-    if row["shard"] in held:
+    if absent and held:
         findings.count("I4", "waiting behind a held record")
-        return True
-    if decision := letters.get((row["id"], "close")):
-        findings.count("I4", f"set aside, {decision}")
-        return True
-    return False
+    return absent and held
 
 
 async def _letters(
     session: LedgerSession, claims: Sequence[asyncpg.Record], operations: Sequence[asyncpg.Record]
 ) -> dict[object, str]:
-    """What is set aside, by claim (packet, share, owner) or operation id: waiting or decided."""
+    """What is set aside, by claim (packet, share, owner), operation id or (packet, "close"): waiting or decided."""
     subjects = {row["packet"] for row in claims} | {row["id"] for row in operations}
     for row in operations:
         terms = decoded_terms(row["terms"])

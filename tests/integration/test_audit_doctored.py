@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from ledger.audit.findings import Findings
+from redpacket.events import ShareClaimed
 from redpacket.ids import OperationId
 from redpacket.stack.local import LocalServers
 from tests.audited import assert_holds, audited
@@ -317,3 +318,15 @@ async def test_a_packet_that_is_closed_in_redis_alone_is_caught(books: Books) ->
         assert_caught(
             await books.audited(), I4=f"{books.packet} is confirmed in Redis|state is 'closed'|'open' in Postgres"
         )
+
+
+async def test_what_redis_has_confirmed_and_the_ledger_has_set_aside_waits_for_a_person(books: Books) -> None:
+    packed = msgspec.msgpack.encode(ShareClaimed(str(books.packet), "mallory", 1, 7, 3)).hex()
+    await books.doctor(
+        "INSERT INTO dead_letter (shard, kafka_offset, item, subject, reason, event, packed, at_ms)"
+        f" VALUES ({books.packet.shard}, 999, 0, $packet, 'the ledger holds another', '', decode('{packed}', 'hex'), 1)"
+    )
+    async with books.forged(f"claims:{books.packet.identity}", {"mallory": "1 3 1 0", "#3": "mallory"}):
+        assert_holds(findings := await books.audited())
+    assert findings.figures["I4"]["set aside, waiting for a person"] == 1
+    assert findings.notes == ["1 dead letters wait for a person: `redpacket deadletters list`"]
