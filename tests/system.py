@@ -19,7 +19,8 @@ from redpacket.stack.tokens import issue_token
 
 START_S = 120.0
 STOP_S = 30.0
-_COMMAND_S = 60.0
+# Whatever the command.
+_COMMAND_S = 300.0
 
 
 @dataclass

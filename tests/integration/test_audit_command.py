@@ -1,31 +1,18 @@
 """The command `redpacket audit` on the running system: what it prints, and its exit status."""
 
-import asyncio
 import json
-import os
-import sys
-from asyncio.subprocess import PIPE
 from collections.abc import Mapping
 from pathlib import Path
 
 from redpacket.settings import settings_environ
-from tests.deployment import LONG_S
 from tests.integration.api import Make, claim, send
-from tests.system import System
+from tests.system import System, run_command
 
 INVARIANTS = ["I1", "I2", "I3", "I4", "I5", "I6", "I8"]
 
 
 async def _audit(data: Path, *options: str, environ: Mapping[str, str] | None = None) -> tuple[int, str, str]:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "redpacket.cli", "audit", "--data", str(data), *options),
-        stdout=PIPE,
-        stderr=PIPE,
-        env={**os.environ, **(environ or {})},
-    )
-    async with asyncio.timeout(LONG_S):
-        out, error = await process.communicate()
-    return process.returncode or 0, out.decode(), error.decode()
+    return await run_command("audit", "--data", str(data), *options, environ=environ)
 
 
 async def test_it_prints_each_invariant_with_its_figures_and_every_head(

@@ -1,10 +1,7 @@
 """The bench: its generators send what they are given, and a small run has every figure and agrees with the ledger."""
 
-import asyncio
 import json
 import shutil
-import sys
-from asyncio.subprocess import PIPE
 from pathlib import Path
 
 import pytest
@@ -14,8 +11,8 @@ from loadtest.bench.floors.http import constant_server
 from loadtest.bench.load import fire, write_requests
 from loadtest.bench.stack import PARTS
 from redpacket.cli import proof
+from tests.system import run_command
 
-RUN_S = 300.0
 REQUEST = b"POST /v1/packets/%d/claims HTTP/1.1\r\nHost: bench\r\nContent-Length: 2\r\n\r\n{}"
 
 
@@ -39,12 +36,8 @@ async def test_a_generator_sends_each_request_once_and_tells_of_every_answer(tmp
 
 async def test_a_small_run_has_every_figure_and_what_was_acknowledged_is_in_the_ledger() -> None:
     options = ["--json", "--connections", "4,16", "--seconds", "1", "--case", "hot"]
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "redpacket.cli", "bench", *options), stdout=PIPE, stderr=PIPE
-    )
-    async with asyncio.timeout(RUN_S):
-        out, error = await process.communicate()
-    assert process.returncode == 0, error.decode()
+    status, out, error = await run_command("bench", *options)
+    assert status == 0, error
     report = json.loads(out)
     assert report["holds"] is True
     assert report["idle_cpu_ms_per_s"].keys() == set(PARTS)
