@@ -15,6 +15,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from redpacket.ops.request_id import new_request_id
 from service.problems import MEDIA_TYPE, Code, ProblemError
+from service.transport import GatheringTransport
 
 HEADERS_MAX_BYTES = 16_384
 # What each header costs beside its text.
@@ -42,7 +43,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._writing: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        super().connection_made(GatheringTransport(transport, self.loop))  # type: ignore[arg-type]
         self._reading = self.loop.call_later(CLIENT_TIMEOUT_S, self._refuse_late)
 
     def connection_lost(self, exc: Exception | None) -> None:
