@@ -17,7 +17,7 @@ from ledger.owner.open import Opener
 from ledger.owner.relay import Relay
 from ledger.owner.shut import ShutEpochs
 from ledger.settle.transaction import Settler
-from redpacket.books.database import Books
+from redpacket.books.database import Books, keep_session
 from redpacket.books.deployment import check_deployment, read_keys
 from redpacket.commit.parts import start_parts
 from redpacket.ids import shard_of
@@ -69,6 +69,7 @@ async def _run(settings: Settings, stop: asyncio.Event) -> None:
             timeout=timeout_s,
             command_timeout=timeout_s,
             server_settings=_ALWAYS_BY_KEY | _NEVER_HOLD,
+            reset=keep_session,
         )
         resources.callback(pool.terminate)
         parts = await start_parts(resources, settings, keys, deployment.topic, books)
