@@ -14,6 +14,8 @@ from loadtest.bench.people import People, Person, request
 _SHARES_MAX, _SHARE_MINOR = 10_000, 100
 _SPREAD_PACKETS = 64
 _WINNERS = 100
+# What each of the sends asks for.
+SENT = {"total": 10 * _SHARE_MINOR, "shares": 10}
 _CALL_S = 30.0
 
 
@@ -101,7 +103,7 @@ async def _sold_out(sender: Sender, people: People, count: int) -> Prepared:
 
 async def _sends(_: Sender, people: People, count: int) -> Prepared:
     """Packets of ten shares, by senders on all shards whose wallets are in Redis."""
-    body = json.encode({"kind": "lucky", "total": 10 * _SHARE_MINOR, "shares": 10})
+    body = json.encode({"kind": "lucky", **SENT})
     run = secrets.token_hex(4)
 
     def send(number: int) -> bytes:

@@ -40,7 +40,7 @@ class Figures(Struct, frozen=True):
     transaction_items: float
     cpu_us: dict[str, float]
     generator_cpu_us: float
-    floor: Floor | None
+    floor: Floor
 
 
 class Report(Struct, frozen=True):

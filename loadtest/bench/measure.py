@@ -11,7 +11,7 @@ from loadtest.bench.cases import Case, CaseError, Sender
 from loadtest.bench.cpu import cpu_of_parts, ended_children_s, spent_since
 from loadtest.bench.figures import Figures, Floor, differs, per_unit_us
 from loadtest.bench.floors.http import measure_http
-from loadtest.bench.floors.total import Seen, measure_claims
+from loadtest.bench.floors.total import Seen, measure_all
 from loadtest.bench.ledger import Ledger
 from loadtest.bench.load import Fired, fire, write_requests
 from loadtest.bench.people import People, request
@@ -92,17 +92,14 @@ class Bench:
         drained_s, after = time.monotonic(), cpu_of_parts(self._stack.pids())
         return _Spent(fired, drained_s - fired.began_s, spent_since(before, after), ended_children_s() - generator_s)
 
-    async def _floor(self, case: Case, connections: int, seen: Seen, sum_us: float) -> Floor | None:
-        match case.counted:
-            case "send":
-                return None
-            case "answer":
-                floor_s = await measure_http(self._requests, connections)
-            case "claim":
-                senders = self._people.senders
-                floor_s = await measure_claims(
-                    self._stack, self._ledger, self._sender, senders, self._requests, connections, seen
-                )
+    async def _floor(self, case: Case, connections: int, seen: Seen, sum_us: float) -> Floor:
+        if case.counted == "answer":
+            floor_s = await measure_http(self._requests, connections)
+        else:
+            senders = self._people.senders
+            floor_s = await measure_all(
+                self._stack, self._ledger, self._sender, senders, self._requests, connections, seen
+            )
         floor_us = per_unit_us(floor_s, 1)
         return Floor(floor_us, round(sum_us / floor_us["sum"], 2))
 
@@ -118,7 +115,7 @@ class Bench:
 
 
 def _figures(
-    case: Case, connections: int, spent: _Spent, seen: Seen, units: int, cpu_us: dict[str, float], floor: Floor | None
+    case: Case, connections: int, spent: _Spent, seen: Seen, units: int, cpu_us: dict[str, float], floor: Floor
 ) -> Figures:
     fired, answers = spent.fired, spent.fired.statuses
     acknowledged = sum(answers.get(status, 0) for status in _ACKNOWLEDGED)

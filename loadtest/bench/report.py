@@ -27,8 +27,7 @@ def format_table(report: Report) -> str:
     rows: list[Sequence[str]] = [_HEADINGS]
     for run in report.runs:
         rows.append(_cells(run))
-        if run.floor:
-            rows.append(("  floor", "", "", "", "", "", *_cpu(run.floor.cpu_us), "", ""))
+        rows.append(("  floor", "", "", "", "", "", *_cpu(run.floor.cpu_us), "", ""))
     notes = [note for run in report.runs if (note := _note(run))]
     return "\n".join(
         [
@@ -48,8 +47,7 @@ def _cells(run: Figures) -> Sequence[str]:
     flag = " !" if _note(run) else ""
     batch = f"{run.batch_items:.1f}" if run.batch_items else "-"
     figures = (f"{run.connections}", f"{run.per_s:.0f}", f"{run.p50_ms:.1f}", f"{run.p99_ms:.1f}", batch)
-    ratio = f"{run.floor.ratio:.1f}" if run.floor else "-"
-    return (f"{run.case}{flag}", *figures, *_cpu(run.cpu_us), ratio, f"{run.generator_cpu_us:.0f}")
+    return (f"{run.case}{flag}", *figures, *_cpu(run.cpu_us), f"{run.floor.ratio:.1f}", f"{run.generator_cpu_us:.0f}")
 
 
 def _cpu(cpu_us: dict[str, float]) -> list[str]:

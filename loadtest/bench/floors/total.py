@@ -6,7 +6,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from loadtest.bench.cases import Sender
-from loadtest.bench.floors.fcalls import measure_fcalls
+from loadtest.bench.floors.fcalls import measure_claim_calls, measure_send_calls
 from loadtest.bench.floors.http import measure_http
 from loadtest.bench.floors.records import measure_records
 from loadtest.bench.floors.rows import measure_rows
@@ -34,7 +34,7 @@ class Seen(Struct, frozen=True):
         return self.settled / max(1, self.after.transactions - self.before.transactions)
 
 
-async def measure_claims(
+async def measure_all(
     stack: Stack,
     ledger: Ledger,
     sender: Sender,
@@ -43,13 +43,17 @@ async def measure_claims(
     connections: int,
     seen: Seen,
 ) -> dict[str, float]:
-    """Seconds of CPU a claim, by part. `senders`: one of each shard at least, in the order of their shards."""
+    """Seconds of CPU a claim, or a send where no packets were claimed from, by part. `senders`: one of each shard at
+    least, in the order of their shards."""
     shards = sorted({known.shard for id in seen.packets if (known := parse_id(id))})
+    batch_items = max(1, round(seen.batch_items))
     floors = (
         await measure_http(requests, connections),
-        await measure_fcalls(stack, sender, [senders[shard] for shard in shards], max(1, round(seen.batch_items))),
+        await measure_claim_calls(stack, sender, [senders[shard] for shard in shards], batch_items)
+        if shards
+        else await measure_send_calls(stack, senders[: stack.settings.shards], batch_items),
         await measure_records(stack, ledger, seen.before.ends, seen.after.ends),
-        await measure_rows(stack, ledger, seen.packets, max(1, round(seen.transaction_items))),
+        await measure_rows(stack, ledger, "claim" if shards else "packet", max(1, round(seen.transaction_items))),
     )
     parts = {part for floor in floors for part in floor}
     return {part: sum(floor.get(part, 0.0) for floor in floors) for part in parts}
