@@ -35,15 +35,13 @@ async def test_a_generator_sends_each_request_once_and_tells_of_every_answer(tmp
 
 
 async def test_a_small_run_has_every_figure_and_what_was_acknowledged_is_in_the_ledger() -> None:
-    options = ["--json", "--connections", "4,16", "--seconds", "1", "--case", "hot", "--case", "sends"]
+    options = ["--json", "--connections", "8", "--seconds", "1", "--case", "hot", "--case", "sends"]
     status, out, error = await run_command("bench", *options)
     assert status == 0, error
     report = json.loads(out)
     assert report["holds"] is True
     assert report["idle_cpu_ms_per_s"].keys() == set(PARTS)
-    assert [(run["case"], run["connections"]) for run in report["runs"]] == [
-        (case, connections) for case in ("hot", "sends") for connections in (4, 16)
-    ]
+    assert [(run["case"], run["connections"]) for run in report["runs"]] == [("hot", 8), ("sends", 8)]
     for run in report["runs"]:
         assert run["settled"] == run["acknowledged"] == run["answers"]["201"] > 0
         assert run["answers"].keys() == {"201"}
