@@ -28,8 +28,8 @@ async def deployment(servers: LocalServers, tmp_path: Path) -> AsyncIterator[Dep
         yield deployment
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[System]:
-    """`redpacket up` with two workers of each kind."""
+    """`redpacket up` with two workers of each kind. Whoever makes a part of it fail waits until it is whole again."""
     async with running_system(tmp_path_factory.mktemp("system")) as system:
         yield system
