@@ -117,6 +117,7 @@ async def _ranges(
                 chain=chain or bytes(32),
                 epoch_fenced=state["epoch_fenced"],
                 head=shard["chain"],
+                fenced=shard["epoch_fenced"],
                 joins=want <= (shard["mark_offset"] or 0),
             )
         )

@@ -231,6 +231,10 @@ CASES = {
         ("DELETE FROM record WHERE kafka_offset = 1 AND shard = (SELECT shard FROM packet WHERE id = $packet)",),
         {"I8": "/1 is in the log and not in the ledger"},
     ),
+    "a Fence that the log does not have": (
+        ("UPDATE shard SET epoch_fenced = epoch_fenced + 9 WHERE shard = (SELECT shard FROM packet WHERE id = $packet)",),
+        {"I6": "the ledger's highest Fence is 10, the log's 1"},
+    ),
     "other terms": (
         ("UPDATE packet SET greeting = 'Hello' WHERE id = $packet",),
         {"I6": "greeting is 'Hello', the log says 'Happy New Year'"},
