@@ -264,6 +264,28 @@ async def test_what_is_changed_behind_the_mark_is_noticed(books: Books) -> None:
     assert_caught(await audited(books.deployment.settings, "start"), I6="by carol|sequence is 3, the log says 2")
 
 
+OF_PACKET = "shard = (SELECT shard FROM packet WHERE id = $packet)"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        f"UPDATE record SET chain = decode(repeat('00', 32), 'hex') WHERE kafka_offset = 1 AND {OF_PACKET}",
+        f"UPDATE record SET applied = 0, ignored = 1 WHERE kafka_offset = 1 AND {OF_PACKET}",
+        "DELETE FROM dead_letter",
+    ],
+)
+async def test_a_record_or_a_letter_that_is_changed_behind_the_mark_is_noticed(books: Books, statement: str) -> None:
+    # Of a record that once held its shard, and was settled when it was tried again.
+    await books.doctor(
+        "INSERT INTO dead_letter (shard, kafka_offset, item, subject, reason, event, decision, decided_at)"
+        " SELECT shard, 1, -1, '', 'refused', '', 'replayed', now() FROM packet WHERE id = $packet"
+    )
+    assert_holds(await books.audited())
+    await books.doctor(statement)
+    assert_caught(await books.audited(), I6="something settled was changed")
+
+
 async def test_a_chain_that_was_written_anew_behind_the_mark_is_noticed(books: Books) -> None:
     assert_holds(await books.audited())
     await books.doctor(
