@@ -156,6 +156,8 @@ MAKE_UP_A_TOP_UP = (
     " WHERE p.amount_minor = 77 AND a.id = p.debit_account",
 )
 
+OF_PACKET = "shard = (SELECT shard FROM packet WHERE id = $packet)"
+
 CASES = {
     "a lost claim": (
         ("DELETE FROM claim WHERE owner = 'carol'",),
@@ -232,7 +234,7 @@ CASES = {
         {"I8": "/1 is in the log and not in the ledger"},
     ),
     "a Fence that the log does not have": (
-        ("UPDATE shard SET epoch_fenced = epoch_fenced + 9 WHERE shard = (SELECT shard FROM packet WHERE id = $packet)",),
+        (f"UPDATE shard SET epoch_fenced = epoch_fenced + 9 WHERE {OF_PACKET}",),
         {"I6": "the ledger's highest Fence is 10, the log's 1"},
     ),
     "other terms": (
@@ -262,9 +264,6 @@ async def test_what_is_changed_behind_the_mark_is_noticed(books: Books) -> None:
     assert sum(it.records for it in findings.shards) == 0
     assert_caught(findings, I6="something settled was changed")
     assert_caught(await audited(books.deployment.settings, "start"), I6="by carol|sequence is 3, the log says 2")
-
-
-OF_PACKET = "shard = (SELECT shard FROM packet WHERE id = $packet)"
 
 
 @pytest.mark.parametrize(
