@@ -102,7 +102,12 @@ async def _ranges(
         number, next_offset = shard["shard"], shard["next_offset"]
         first = min(max(want, begin), next_offset)
         if want < begin:
-            findings.notes.append(f"shard {number}: records {want} to {begin - 1} are not in the log any more")
+            gone = f"shard {number}: records {want} to {begin - 1} are not in the log any more"
+            if since == "mark":
+                # No audit has read them; with a mark behind them nobody would ever be told again.
+                findings.unchecked.append(f"{gone}, and no audit has read them: `--since start` goes on without them")
+            else:
+                findings.notes.append(gone)
         if begin > next_offset or end < next_offset:
             findings.violate("I8", f"shard {number} is settled up to {next_offset}, the log has {begin} to {end}")
         state = await session.row("state_at", number, first)
