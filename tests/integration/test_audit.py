@@ -143,6 +143,20 @@ async def test_what_is_reserved_and_not_confirmed_is_no_violation(deployment: De
         assert findings.figures["I4"]["claims in Redis"] == 1
 
 
+async def test_a_packet_that_is_loaded_with_a_hole_in_its_shares_is_no_violation(deployment: Deployment) -> None:
+    async with deployment.ledger(), deployment.worker() as worker:
+        packet = await deployment.sent(worker, "alice", 1_000, 5)
+        claimed(await worker.path.claim_share(packet, "bob"))
+        await deployment.reserve_only(worker, packet, "ghost")
+        claimed(await worker.path.claim_share(packet, "carol"))
+        await deployment.flush_redis()
+        await _claim_until_told(deployment, worker, packet, "bob")
+        for owner in ("", "dave", "erin"):
+            if owner:
+                await _claim_until_told(deployment, worker, packet, owner)
+            assert_holds(await audited(deployment.settings))
+
+
 async def test_records_that_came_twice_or_of_a_fenced_epoch_move_nothing_and_are_counted(
     deployment: Deployment,
 ) -> None:
