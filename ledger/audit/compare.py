@@ -21,8 +21,8 @@ _TOLD_EACH = 10_000
 
 class ShardRange(Struct, frozen=True):
     """What is read of a shard's log. `chain` and `epoch_fenced` are what they were before `from_offset`; `to_offset` is
-    where the log is read to, `next_offset` where the ledger is settled, and `head` its chain there. `joins` as in
-    ShardCover."""
+    where the log is read to, `next_offset` where the ledger is settled, `head` its chain there and `fenced` its highest
+    Fence. `joins` as in ShardCover."""
 
     shard: int
     from_offset: int
@@ -31,6 +31,7 @@ class ShardRange(Struct, frozen=True):
     chain: bytes
     epoch_fenced: int
     head: bytes
+    fenced: int
     joins: bool
 
 
@@ -66,6 +67,12 @@ class LogComparison:
         offsets = wanted.from_offset, wanted.next_offset
         cover = ShardCover(wanted.shard, *offsets, read, judge.chain, wanted.head, wanted.joins)
         self._findings.shards.append(cover)
+        if judge.epoch_fenced != wanted.fenced and wanted.to_offset == wanted.next_offset:
+            # Of it depends what is ignored from here on.
+            self._findings.violate(
+                "I6",
+                f"shard {cover.shard}: the ledger's highest Fence is {wanted.fenced}, the log's {judge.epoch_fenced}",
+            )
         if cover.head != cover.kept and not judge.cut:
             self._findings.violate(
                 "I8",

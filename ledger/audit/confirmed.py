@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from msgspec import msgpack
 
-from ledger.audit.findings import AuditError
+from ledger.audit.findings import AuditError, Findings
 from ledger.audit.snapshot import LedgerSession
 from redpacket.commit.amounts import Amounts
 from redpacket.events import PacketTerms
@@ -35,11 +35,17 @@ class ConfirmedReader:
     """Reads once through all that Redis holds."""
 
     def __init__(
-        self, client: ShardClient, session: LedgerSession, amounts: Amounts, tell: Callable[[str], None]
+        self,
+        client: ShardClient,
+        session: LedgerSession,
+        amounts: Amounts,
+        findings: Findings,
+        tell: Callable[[str], None],
     ) -> None:
         self._client = client
         self._session = session
         self._amounts = amounts
+        self._findings = findings
         self._tell = tell
         self._claims: list[tuple[object, ...]] = []
         self._seen = 0
@@ -60,6 +66,8 @@ class ConfirmedReader:
         operations = await self._ask(lambda: confirmed_operations(self._client, shard, identities))
         await self._session.keep_operations([_row(shard, operation) for operation in operations])
         for operation in operations:
+            if operation.amiss:
+                self._findings.violate("I2", f"packet {operation.id} does not fit together in Redis: {operation.amiss}")
             if operation.shares and isinstance(operation.terms, PacketTerms):
                 await self._read_claims(shard, operation, operation.terms)
         before, self._seen = self._seen, self._seen + len(identities)

@@ -17,7 +17,8 @@ async def check_marks(
     session: LedgerSession, findings: Findings, shards: Sequence[asyncpg.Record]
 ) -> dict[int, asyncpg.Record]:
     """The ledger of the snapshot in sums, by shard, for the next marks; behind the last ones it must be as it was."""
-    bounds = [row["shard"] for row in shards], [row["mark_offset"] or 0 for row in shards]
+    marks = [row["mark_offset"] or 0 for row in shards]
+    bounds = [row["shard"] for row in shards], marks, [row["next_offset"] for row in shards]
     below = {row["shard"]: row for row in await session.rows("below", *bounds)}
     for shard in shards:
         if shard["mark_offset"] is None:

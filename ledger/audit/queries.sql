@@ -68,14 +68,25 @@ SELECT id, owner, shard, debits_minor, credits_minor FROM account WHERE kind = '
 SELECT id, credits_minor FROM account WHERE id = ANY($1)
 
 -- name: below
--- The ledger below an offset of each shard, in sums, for a mark: at the last one, and at the next.
+-- The ledger below an offset of each shard, in sums, for a mark: at the last one, and at the next. Its digest is of the
+-- records, too, and of what was set aside: what a person decides later is not in it.
 SELECT m.shard,
-    count(*) FILTER (WHERE m.kafka_offset < k.mark) AS marked_movements,
+    coalesce(sum(m.moved) FILTER (WHERE m.kafka_offset < k.mark), 0) AS marked_movements,
     coalesce(sum(m.amount_minor) FILTER (WHERE m.kafka_offset < k.mark), 0) AS marked_minor,
     coalesce(sum(m.digest) FILTER (WHERE m.kafka_offset < k.mark), 0) AS marked_digest,
-    count(*) AS movements, coalesce(sum(m.amount_minor), 0) AS moved_minor, coalesce(sum(m.digest), 0) AS digest
-FROM movement m
-JOIN unnest($1::integer[], $2::bigint[]) AS k (shard, mark) ON k.shard = m.shard
+    coalesce(sum(m.moved), 0) AS movements, coalesce(sum(m.amount_minor), 0) AS moved_minor,
+    coalesce(sum(m.digest), 0) AS digest
+FROM (
+    SELECT shard, kafka_offset, 1 AS moved, amount_minor, digest FROM movement
+    UNION ALL SELECT shard, kafka_offset, 0, 0, ('x' || left(md5(ROW(
+        'record', shard, kafka_offset, epoch, applied, repeated, ignored, encode(chain, 'hex')
+    )::text), 16))::bit(64)::bigint FROM record
+    UNION ALL SELECT shard, kafka_offset, 0, 0, ('x' || left(md5(ROW(
+        'letter', shard, kafka_offset, item, subject, at_ms, event, encode(packed, 'hex')
+    )::text), 16))::bit(64)::bigint FROM dead_letter
+) m
+JOIN unnest($1::integer[], $2::bigint[], $3::bigint[]) AS k (shard, mark, next_offset)
+    ON k.shard = m.shard AND m.kafka_offset < k.next_offset
 GROUP BY m.shard
 
 -- name: movements

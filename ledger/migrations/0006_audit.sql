@@ -45,4 +45,4 @@ CREATE TABLE audit_mark (
     at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 COMMENT ON TABLE audit_mark IS 'How far the last audit in which all held has read the log, and what the ledger was below that.';
-COMMENT ON COLUMN audit_mark.digest IS 'The sum of movement.digest below next_offset; movements counts them, moved_minor sums their amounts.';
+COMMENT ON COLUMN audit_mark.digest IS 'The sum of the digests of all movements, records and dead letters below next_offset; movements counts the first, moved_minor sums their amounts.';

@@ -18,7 +18,8 @@ _NAME = re.compile(r"\{rp(\d+)\}\d+:op:(.+)")
 
 
 class ConfirmedOperation(Struct, frozen=True, array_like=True):
-    """`shares` is 0 of what is no packet; `state` is 'closed' or 'expired' once the refund is confirmed, else ''."""
+    """`shares` is 0 of what is no packet; `state` is 'closed' or 'expired' once the refund is confirmed, else ''.
+    `amiss`: what of a packet does not fit together there, '' where all does."""
 
     identity: str
     id: str
@@ -27,6 +28,7 @@ class ConfirmedOperation(Struct, frozen=True, array_like=True):
     shares: int
     state: str
     over_at_ms: int
+    amiss: str
 
 
 class _ClaimPage(Struct, frozen=True, array_like=True):

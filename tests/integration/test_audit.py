@@ -143,6 +143,20 @@ async def test_what_is_reserved_and_not_confirmed_is_no_violation(deployment: De
         assert findings.figures["I4"]["claims in Redis"] == 1
 
 
+async def test_a_packet_that_is_loaded_with_a_hole_in_its_shares_is_no_violation(deployment: Deployment) -> None:
+    async with deployment.ledger(), deployment.worker() as worker:
+        packet = await deployment.sent(worker, "alice", 1_000, 5)
+        claimed(await worker.path.claim_share(packet, "bob"))
+        await deployment.reserve_only(worker, packet, "ghost")
+        claimed(await worker.path.claim_share(packet, "carol"))
+        await deployment.flush_redis()
+        await _claim_until_told(deployment, worker, packet, "bob")
+        for owner in ("", "dave", "erin"):
+            if owner:
+                await _claim_until_told(deployment, worker, packet, owner)
+            assert_holds(await audited(deployment.settings))
+
+
 async def test_records_that_came_twice_or_of_a_fenced_epoch_move_nothing_and_are_counted(
     deployment: Deployment,
 ) -> None:
@@ -262,13 +276,17 @@ async def test_an_audit_since_a_time_reads_from_there_and_keeps_no_mark_over_wha
         assert [it.from_offset for it in findings.shards] == [0, 0, 0, 0]
 
 
-async def test_records_that_were_deleted_below_a_backup_are_told_and_are_no_violation(deployment: Deployment) -> None:
+async def test_records_that_were_deleted_before_an_audit_read_them_are_told(deployment: Deployment) -> None:
     async with deployment.ledger(), deployment.worker() as worker:
         packet = await deployment.sent(worker, "alice", 1_000, 5)
         claimed(await worker.path.claim_share(packet, "bob"))
         await deployment.settled(worker)
         await _delete_records(deployment, packet.shard, 2)
         claimed(await worker.path.claim_share(packet, "carol"))
+        unread = await audited(deployment.settings)
+        assert (unread.exit_status, len(unread.unchecked)) == (2, 1)
+        assert "records 0 to 1 are not in the log any more, and no audit has read them" in unread.unchecked[0]
+        assert await deployment.rows("SELECT * FROM audit_mark") == []
         assert_holds(findings := await audited(deployment.settings, "start"))
         assert findings.notes == [f"shard {packet.shard}: records 0 to 1 are not in the log any more"]
         assert findings.shards[packet.shard].from_offset == 2

@@ -51,7 +51,8 @@ class Books:
             epoch = fence[b"epoch"].decode()
             name = f"{{rp{self.packet.shard}}}{epoch}:{key}"
             before: Mapping[Any, Any] = await redis.hgetall(name)
-            await redis.hset(name, mapping=fields)
+            if fields:
+                await redis.hset(name, mapping=fields)
             try:
                 yield
             finally:
@@ -156,6 +157,8 @@ MAKE_UP_A_TOP_UP = (
     " WHERE p.amount_minor = 77 AND a.id = p.debit_account",
 )
 
+OF_PACKET = "shard = (SELECT shard FROM packet WHERE id = $packet)"
+
 CASES = {
     "a lost claim": (
         ("DELETE FROM claim WHERE owner = 'carol'",),
@@ -231,6 +234,10 @@ CASES = {
         ("DELETE FROM record WHERE kafka_offset = 1 AND shard = (SELECT shard FROM packet WHERE id = $packet)",),
         {"I8": "/1 is in the log and not in the ledger"},
     ),
+    "a Fence that the log does not have": (
+        (f"UPDATE shard SET epoch_fenced = epoch_fenced + 9 WHERE {OF_PACKET}",),
+        {"I6": "the ledger's highest Fence is 10, the log's 1"},
+    ),
     "other terms": (
         ("UPDATE packet SET greeting = 'Hello' WHERE id = $packet",),
         {"I6": "greeting is 'Hello', the log says 'Happy New Year'"},
@@ -258,6 +265,25 @@ async def test_what_is_changed_behind_the_mark_is_noticed(books: Books) -> None:
     assert sum(it.records for it in findings.shards) == 0
     assert_caught(findings, I6="something settled was changed")
     assert_caught(await audited(books.deployment.settings, "start"), I6="by carol|sequence is 3, the log says 2")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        f"UPDATE record SET chain = decode(repeat('00', 32), 'hex') WHERE kafka_offset = 1 AND {OF_PACKET}",
+        f"UPDATE record SET applied = 0, ignored = 1 WHERE kafka_offset = 1 AND {OF_PACKET}",
+        "DELETE FROM dead_letter",
+    ],
+)
+async def test_a_record_or_a_letter_that_is_changed_behind_the_mark_is_noticed(books: Books, statement: str) -> None:
+    # Of a record that once held its shard, and was settled when it was tried again.
+    await books.doctor(
+        "INSERT INTO dead_letter (shard, kafka_offset, item, subject, reason, event, decision, decided_at)"
+        " SELECT shard, 1, -1, '', 'refused', '', 'replayed', now() FROM packet WHERE id = $packet"
+    )
+    assert_holds(await books.audited())
+    await books.doctor(statement)
+    assert_caught(await books.audited(), I6="something settled was changed")
 
 
 async def test_a_chain_that_was_written_anew_behind_the_mark_is_noticed(books: Books) -> None:
@@ -326,7 +352,36 @@ async def test_what_redis_has_confirmed_and_the_ledger_has_set_aside_waits_for_a
         "INSERT INTO dead_letter (shard, kafka_offset, item, subject, reason, event, packed, at_ms)"
         f" VALUES ({books.packet.shard}, 999, 0, $packet, 'the ledger holds another', '', decode('{packed}', 'hex'), 1)"
     )
-    async with books.forged(f"claims:{books.packet.identity}", {"mallory": "1 3 1 0", "#3": "mallory"}):
+    claims, operation = f"claims:{books.packet.identity}", f"op:{books.packet.identity}"
+    async with (
+        books.forged(claims, {"mallory": "1 3 1 0", "#3": "mallory"}),
+        books.forged(operation, {"next": "3", "taken": "3", "sequence": "3"}),
+    ):
         assert_holds(findings := await books.audited())
     assert findings.figures["I4"]["set aside, waiting for a person"] == 1
     assert findings.notes == ["1 dead letters wait for a person: `redpacket deadletters list`"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"next": "1", "taken": "1"}, "2 claims, 1 taken of 1 handed out"),
+        ({"next": "1"}, "2 claims, 2 taken of 1 handed out"),
+        ({"split": msgspec.msgpack.encode(["lucky", 1_000, 5, 100, 1])}, "its split is not that of its terms"),
+    ],
+)
+async def test_a_packet_of_which_redis_would_give_out_a_share_again_is_caught(
+    books: Books, fields: Mapping[str, Any], named: str
+) -> None:
+    async with books.forged(f"op:{books.packet.identity}", fields):
+        assert_caught(await books.audited(), I2=f"{books.packet} does not fit together in Redis|{named}")
+
+
+async def test_a_claim_that_redis_has_lost_of_a_packet_it_holds_is_caught(books: Books) -> None:
+    key = f"claims:{books.packet.identity}"
+    held: Mapping[Any, Any] = await _held(books, key)
+    async with books.forged(key, {}), books.deployment.redis() as redis:
+        (name,) = [it async for it in redis.scan_iter(f"*:{key}")]
+        await redis.hdel(name, "carol", "#2")
+        assert_caught(await books.audited(), I2="does not fit together in Redis|1 claims, 2 taken")
+        await redis.hset(name, mapping=held)

@@ -4,20 +4,37 @@
 -- rule   what is given is final, whatever happens after the call: its entry has left the outbox under this epoch. So an
 --        audit may gather it bit by bit while claims go on, keys are evicted and shards are opened anew.
 
--- audit_operations(packed {identity...}): packed {{identity, id, at, terms, shares, state, over_at}...} of those that are
--- here and confirmed; shares is 0 of what is no packet; state and over_at are '' and 0 unless a refund is confirmed; or STALE.
+-- What of a packet does not fit together, '' where all does. All of it is written in one call, so it fits at any time,
+-- whatever is confirmed; where it does not, a share is given out twice, or to somebody who has one.
+local function amiss(fence, identity, terms, held)
+  local next, holes, taken = tonumber(held[1]), tonumber(held[2]), tonumber(held[3])
+  local claims = redis.call('HLEN', fence.prefix .. 'claims:' .. identity) / 2
+  local free = redis.call('LLEN', fence.prefix .. 'holes:' .. identity)
+  if claims ~= taken or next - holes ~= taken or free ~= holes then
+    return string.format('%s claims, %d taken of %d handed out, %d holes, %d listed', claims, taken, next, holes, free)
+  end
+  -- terms: {'packet', owner, currency, split, ...}
+  if held[4] ~= cmsgpack.pack(terms[4]) then return 'its split is not that of its terms' end
+  return ''
+end
+
+-- audit_operations(packed {identity...}): packed {{identity, id, at, terms, shares, state, over_at, amiss}...} of those
+-- that are here and confirmed; shares is 0 of what is no packet; state and over_at are '' and 0 unless a refund is
+-- confirmed; or STALE.
 local function audit_operations(keys, args)
   local fence = open_fence(keys[1])
   if not fence then return STALE end
   local operations = {}
   for _, identity in ipairs(cmsgpack.unpack(args[1])) do
     local held = redis.call('HMGET', fence.prefix .. 'op:' .. identity, 'id', 'at', 'terms', 'entry', 'shares', 'state', 'over_at',
-      'refund_entry')
+      'refund_entry', 'next', 'holes', 'taken', 'split')
     if held[1] and not unconfirmed(fence, tonumber(held[4])) then
       local over = (held[6] == 'closed' or held[6] == 'expired') and not unconfirmed(fence, tonumber(held[8] or 0))
+      local terms = cmsgpack.unpack(held[3])
       operations[#operations + 1] = {
-        identity, held[1], tonumber(held[2]), cmsgpack.unpack(held[3]), tonumber(held[5] or 0),
+        identity, held[1], tonumber(held[2]), terms, tonumber(held[5] or 0),
         over and held[6] or '', over and tonumber(held[7]) or 0,
+        held[5] and amiss(fence, identity, terms, { unpack(held, 9, 12) }) or '',
       }
     end
   end
