@@ -67,11 +67,12 @@ class Authenticator:
 
     def _verify(self, authorization: bytes) -> Caller:
         scheme, _, token = authorization.partition(b" ")
-        if scheme.lower() != b"bearer":
+        # One spelling of each token: else one that is good could fill the memory of all, with spaces.
+        if scheme.lower() != b"bearer" or token != token.strip():
             raise _unauthenticated("The Authorization header must be Bearer, a space, and a token.")
         try:
             claims = jwt.decode(
-                token.strip(),
+                token,
                 self._key,
                 algorithms=_ALGORITHMS,
                 audience=self._audience,

@@ -33,7 +33,9 @@ class LimitedProtocol(HttpToolsProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._in_headers = False
-        # What has come of headers that are not complete: the parser tells of a header at its end only.
+        # Behind the chunks of a body.
+        self._in_trailers = False
+        # What has come of headers or trailers that are not complete: the parser tells of one at its end only.
         self._unfinished_bytes = 0
         self._headers_too_large = False
         # What the parser has at hand, and what it is to have next.
@@ -59,7 +61,7 @@ class LimitedProtocol(HttpToolsProtocol):
             self._parsed, self._unparsed = parsed, b""
             super().data_received(parsed)
         self._parsed = b""  # a connection may idle for long
-        if self._in_headers and self._unfinished_bytes > HEADERS_MAX_BYTES:
+        if self._unfinished_bytes > HEADERS_MAX_BYTES and (self._in_headers or self._in_trailers):
             self._headers_too_large = True
             self.send_400_response("")
         # Not between requests, where nothing has come yet: that is the keep-alive's time.
@@ -73,7 +75,22 @@ class LimitedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._in_headers = True
+        self._in_trailers = False
         self._unfinished_bytes = 0
+
+    def on_chunk_header(self) -> None:
+        # The last chunk, which is empty, has no end of its own before its trailers.
+        self._in_trailers = True
+        self._unfinished_bytes = 0
+
+    def on_body(self, body: bytes) -> None:
+        self._in_trailers = False
+        super().on_body(body)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        # Whoever looks at headers on the way has not seen a trailer: it says neither who calls nor what for.
+        if not self._in_trailers:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         size = len(self.url) + sum([len(name) + len(value) + _HEADER_BYTES for name, value in self.headers])
@@ -86,6 +103,7 @@ class LimitedProtocol(HttpToolsProtocol):
             super().on_headers_complete()
 
     def on_message_complete(self) -> None:
+        self._in_trailers = False
         if not self._asks_upgrade:
             super().on_message_complete()
 

@@ -40,7 +40,11 @@ def parse_since(text: str) -> Since:
     if text in ("mark", "start"):
         return text  # type: ignore[return-value]
     at = datetime.fromisoformat(text)
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
+    at = at if at.tzinfo else at.replace(tzinfo=UTC)
+    # Kafka knows no time before 1970, and from a time to come on there is nothing of which anything could hold.
+    if not datetime.fromtimestamp(0, UTC) <= at <= datetime.now(UTC):
+        raise ValueError(text)
+    return at
 
 
 async def audit(settings: Settings, since: Since, tell: Callable[[str], None]) -> Findings:

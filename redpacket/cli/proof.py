@@ -48,7 +48,9 @@ def audit(data: Path, as_json: bool, since: str) -> None:
     try:
         wanted = parse_since(since)
     except ValueError:
-        raise click.BadParameter(f"{since!r} is neither mark, start nor a time", param_hint="--since") from None
+        raise click.BadParameter(
+            f"{since!r} is neither mark, start nor a time from 1970 to now", param_hint="--since"
+        ) from None
 
     def tell(what: str) -> None:
         click.echo(what, err=True)

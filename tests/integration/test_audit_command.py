@@ -78,6 +78,8 @@ async def test_what_cannot_be_checked_has_another_status(system: System, tmp_pat
         (tmp_path, environ | {"REDPACKET_REDIS_URL": "redis://127.0.0.1:1/0"}, (), "redis"),
         (tmp_path, environ | away, (), "kafka"),
         (system.data, {}, ("--since", "yesterday"), "neither mark, start nor a time"),
+        (system.data, {}, ("--since", "0001-01-01"), "neither mark, start nor a time"),
+        (system.data, {}, ("--since", "9999-01-01"), "neither mark, start nor a time"),
     ):
         status, out, error = await _audit(data, *options, environ=changed)
         assert (status, out) == (2, ""), (said, out, error)

@@ -245,6 +245,32 @@ async def test_headers_of_each_request_are_counted_anew(connect: Connect) -> Non
             assert (await read_answer(reader))[2] == b"/%d" % n
 
 
+CHUNKED = b"POST /body HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n"
+
+
+async def test_a_trailer_is_no_header(connect: Connect) -> None:
+    async with running() as service:
+        reader, writer = await connect(service)
+        writer.write(CHUNKED + b"0\r\nX-Request-Id: mine\r\n\r\n" + GET % 1)
+        status, headers, _ = await read_answer(reader)
+        assert status == 200
+        assert headers["x-request-id"] != "mine"
+        assert (await read_answer(reader))[2] == b"/1"
+
+
+@pytest.mark.parametrize("line", [b"A: " + b"x" * 3_000 + b"\r\n", b"A" * 3_000])
+async def test_trailers_are_limited(line: bytes, connect: Connect) -> None:
+    async with running() as service:
+        reader, writer = await connect(service)
+        writer.write(CHUNKED + b"0\r\n")
+        await service.started.acquire()
+        for _ in range(6):
+            writer.write(line)
+            await asyncio.sleep(0)
+        assert await read_problem(reader) == (431, "headers_too_large")
+        assert await at_end(reader)
+
+
 async def test_more_than_are_let_in_are_told_at_once_and_health_is_still_seen(connect: Connect) -> None:
     async with running(in_flight_max=2) as service:
         waiting = [await connect(service) for _ in range(2)]

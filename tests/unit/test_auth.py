@@ -135,3 +135,10 @@ def test_the_key_must_be_the_one_kind_that_is_used(tmp_path: Path) -> None:
         read_public_key(settings(tmp_path))
     path.write_bytes(PUBLIC_PEM)
     assert read_public_key(settings(tmp_path)) == KEY.public_key()
+
+
+@pytest.mark.parametrize("padding", [" ", "  ", "\t"])
+def test_a_token_has_one_spelling(authenticator: Authenticator, padding: str) -> None:
+    good = token(KEY)
+    assert authenticator.caller_of(bearer(good)).owner
+    assert refused(authenticator, bearer(padding + good))
