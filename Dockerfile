@@ -11,7 +11,6 @@ COPY redpacket redpacket
 COPY service service
 COPY ledger ledger
 COPY loadtest loadtest
-COPY loadtest loadtest
 RUN /build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
     && /venv/bin/pip install --no-cache-dir --no-deps --no-index /wheels/*.whl
 

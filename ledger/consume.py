@@ -47,11 +47,12 @@ class _Owned:
     """One assignment of a shard to this worker. A rebalance makes a new one: what is still done for the old is void.
 
     `position`: where it is settled; None, and the partition paused, until that is read from Postgres, not before
-    `look_at_s`. `rejected`: a person has decided that the record there moves nothing.
+    `look_at_s`. `held_at`: the record there waits for a person. `rejected`: a person has decided that the record there moves nothing.
     """
 
     shard: int
     position: int | None = None
+    held_at: int | None = None
     look_at_s: float = 0.0
     rejected: bool = False
     events_max: int = _EVENTS_MAX
@@ -94,7 +95,8 @@ class LedgerConsumer(ConsumerRebalanceListener):
                         if owned := self._shards.get(partition.partition):
                             group.create_task(self._settle(owned, records))
                 positions = {it.shard: it.position for it in self._shards.values() if it.position is not None}
-                await watch.look(positions, rejoining=polled is None)
+                held = {it.shard: it.held_at for it in self._shards.values() if it.held_at is not None}
+                await watch.look(positions, held, rejoining=polled is None)
                 if polled and sum(map(len, polled.values())) < _POLL_RECORDS:
                     worked_s = asyncio.get_running_loop().time() - began_s
                     await asyncio.sleep(min(_REST_TIMES * worked_s, _REST_MAX_S))
@@ -138,6 +140,7 @@ class LedgerConsumer(ConsumerRebalanceListener):
             if self._shards.get(owned.shard) is not owned:
                 continue
             metrics.SHARD_HELD.labels(owned.shard).set(found.held)
+            owned.held_at = found.next_offset if found.held else None
             if found.held:
                 owned.look_at_s = now_s + _DECISION_AGAIN_S
                 continue

@@ -35,8 +35,9 @@ class ProgressWatch:
         self._behind: dict[int, tuple[int, float]] = {}
         self._rejoining_since_s: float | None = None
 
-    async def look(self, positions: Mapping[int, int], *, rejoining: bool) -> None:
-        """Now and then; `positions` are of the shards that are being read, `rejoining`: who reads which is not settled.
+    async def look(self, positions: Mapping[int, int], held: Mapping[int, int], *, rejoining: bool) -> None:
+        """Now and then; `positions` are of the shards that are being read, `held` of those that wait for a person,
+        `rejoining`: who reads which is not settled.
 
         Raises ConsumerStuckError.
         """
@@ -44,7 +45,7 @@ class ProgressWatch:
             self._rejoining_since_s = None
         now_s = asyncio.get_running_loop().time()
         since_s = now_s - self._looked_at_s
-        if since_s < _LOOK_AGAIN_S or not (positions or rejoining):
+        if since_s < _LOOK_AGAIN_S or not (positions or held or rejoining):
             return
         if since_s > 2 * _LOOK_AGAIN_S:
             # This process did not look: it was stopped, or waited for Postgres. Nothing follows from old readings.
@@ -53,7 +54,7 @@ class ProgressWatch:
         try:
             async with asyncio.timeout(_CALL_TIMEOUT_S):
                 # Any partition will do where it is only asked whether Kafka is there.
-                asked = [TopicPartition(self._topic, shard) for shard in positions or (0,)]
+                asked = [TopicPartition(self._topic, shard) for shard in {*positions, *held} or (0,)]
                 ends = await self._consumer.end_offsets(asked)
         except (KafkaError, TimeoutError) as error:
             logger.warning("the partitions' ends cannot be read: %r", error)
@@ -61,6 +62,8 @@ class ProgressWatch:
             return
         if rejoining:
             self._wait_for_group(now_s)
+        for shard, position in {**positions, **held}.items():
+            metrics.SHARD_LAG.labels(shard).set(max(0, ends[TopicPartition(self._topic, shard)] - position))
         for shard, position in positions.items():
             self._compare(shard, position, ends[TopicPartition(self._topic, shard)], now_s)
         self._behind = {shard: behind for shard, behind in self._behind.items() if shard in positions}
@@ -76,7 +79,6 @@ class ProgressWatch:
             raise ConsumerStuckError(f"the group could not be rejoined for {_STUCK_AFTER_S:.0f} s, Kafka answers")
 
     def _compare(self, shard: int, position: int, end: int, now_s: float) -> None:
-        metrics.SHARD_LAG.labels(shard).set(max(0, end - position))
         behind = self._behind.get(shard)
         if position >= end or behind is None or behind[0] != position:
             self._behind[shard] = (position, now_s)

@@ -7,6 +7,9 @@ from typing import Any
 from redpacket.ops.drain import FIRST_REQUEST_S
 from service.protocol import LimitedProtocol
 
+# How uvicorn serves them; the floor of the bench is served alike.
+SERVED: dict[str, Any] = {"proxy_headers": False, "timeout_keep_alive": 75, "backlog": 4_096}
+
 
 class Connection(LimitedProtocol):
     """One connection, as redpacket.ops.drain wants it."""

@@ -22,7 +22,7 @@ from service.app import build_app
 from service.auth import Authenticator, read_public_key
 from service.claim_lists import ClaimLists
 from service.claims import ClaimDoor, Claims
-from service.connection import Connection
+from service.connection import SERVED, Connection
 from service.door import Door
 from service.operations import Operations
 from service.packets import Packets
@@ -37,8 +37,6 @@ logger = logging.getLogger(__name__)
 
 # Each waits for a batch of its shard; what more would bring is a longer wait for all.
 _IN_FLIGHT_MAX = 8_192
-_KEEP_ALIVE_S = 75
-_BACKLOG = 4_096
 # Looking for garbage every 700 allocations costs a sixth of a claim: hundreds of requests are under way at any time,
 # none of them garbage yet.
 _GARBAGE_THRESHOLDS = (20_000, 20, 50)
@@ -69,9 +67,7 @@ async def serve_api(settings: Settings, listening: socket.socket, stop: asyncio.
                 listening,
                 finish_s(settings),
                 http=Connection,
-                proxy_headers=False,
-                timeout_keep_alive=_KEEP_ALIVE_S,
-                backlog=_BACKLOG,
+                **SERVED,
             )
         )
         logger.info("API worker of %d shards", settings.shards)
@@ -122,6 +118,6 @@ def _shared_socket(fd: int) -> socket.socket:
 
 
 def _own_socket(host: str, port: int) -> socket.socket:
-    listening = socket.create_server((host, port), backlog=_BACKLOG)
+    listening = socket.create_server((host, port), backlog=SERVED["backlog"])
     listening.setblocking(False)
     return listening

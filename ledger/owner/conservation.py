@@ -19,6 +19,7 @@ class Conservation:
         unbalanced_minor = held["left_minor"] - held["escrow_minor"]
         metrics.ESCROW.labels(shard).set(held["escrow_minor"])
         metrics.UNBALANCED.labels(shard).set(unbalanced_minor)
+        metrics.LETTERS_WAITING.labels(shard).set(held["letters_waiting"])
         if unbalanced_minor:
             logger.error(
                 "shard %d: its open packets have %d left, the accounts hold %d for them: run `redpacket audit`",

@@ -10,15 +10,12 @@ import uvloop
 
 from redpacket.ops.server import serving
 from redpacket.ops.signals import stop_on_signals
-from service.connection import Connection
+from service.connection import SERVED, Connection
 
 _BODY = (
     b'{"packet":"0b50f53a2d8bd6f4b0d9c6f9a7d0e1c2b3a495","share":1234,"amount":101,"currency":"CNY",'
     b'"claimed_at":"2026-01-01T00:00:00.000Z"}'
 )
-# As service/worker.py has them.
-_BACKLOG = 4_096
-_OPTIONS = {"proxy_headers": False, "timeout_keep_alive": 75, "backlog": _BACKLOG}
 _HEADERS = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(_BODY))]
 
 
@@ -31,9 +28,9 @@ async def answer_constant(_: Any, receive: Any, send: Any) -> None:
 
 async def _serve() -> None:
     stop = stop_on_signals()
-    with socket.create_server(("127.0.0.1", 0), backlog=_BACKLOG) as listening:
+    with socket.create_server(("127.0.0.1", 0), backlog=SERVED["backlog"]) as listening:
         listening.setblocking(False)
-        async with serving(answer_constant, listening, http=Connection, **_OPTIONS):
+        async with serving(answer_constant, listening, http=Connection, **SERVED):
             print(listening.getsockname()[1], flush=True)
             await stop.wait()
 

@@ -110,7 +110,8 @@ SELECT
     (SELECT coalesce(sum(total_minor - claimed_minor - refunded_minor), 0)::bigint
         FROM packet WHERE shard = $1 AND state = 'open') AS left_minor,
     (SELECT coalesce(sum(credits_minor - debits_minor), 0)::bigint
-        FROM account WHERE shard = $1 AND kind = 'escrow') AS escrow_minor
+        FROM account WHERE shard = $1 AND kind = 'escrow') AS escrow_minor,
+    (SELECT count(*) FROM dead_letter WHERE shard = $1 AND decision IS NULL) AS letters_waiting
 
 -- name: ledger_totals
 SELECT sum(debits_minor)::bigint AS debits_minor, sum(credits_minor)::bigint AS credits_minor FROM account

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from redpacket.cli.run import data_option, deployment_settings, json_option, run
+from redpacket.cli.run import deployment_option, deployment_settings, json_option, run
 
 if TYPE_CHECKING:
     from ledger.deadletters.letter import LetterName
@@ -23,7 +23,7 @@ def deadletters() -> None:
 
 
 @deadletters.command("list")
-@data_option
+@deployment_option
 @click.option("--all", "decided", is_flag=True, help="Also those that are decided.")
 @json_option
 def list_deadletters(data: Path, decided: bool, as_json: bool) -> None:
@@ -39,7 +39,7 @@ def list_deadletters(data: Path, decided: bool, as_json: bool) -> None:
 
 
 @deadletters.command()
-@data_option
+@deployment_option
 @click.argument("letter")
 def show(data: Path, letter: str) -> None:
     """Print all that is known of LETTER."""
@@ -50,7 +50,7 @@ def show(data: Path, letter: str) -> None:
 
 
 @deadletters.command()
-@data_option
+@deployment_option
 @click.argument("letter")
 def replay(data: Path, letter: str) -> None:
     """Settle LETTER once more; exit status 1 where it contradicts the ledger again."""
@@ -64,7 +64,7 @@ def replay(data: Path, letter: str) -> None:
 
 
 @deadletters.command()
-@data_option
+@deployment_option
 @click.argument("letter")
 def reject(data: Path, letter: str) -> None:
     """Drop LETTER: what it froze goes on from what the ledger says."""

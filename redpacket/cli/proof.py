@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from redpacket.cli.run import data_option, deployment_settings, json_option, or_exit, run
+from redpacket.cli.run import data_option, deployment_option, deployment_settings, json_option, or_exit, run
 
 # As loadtest/bench/cases.py has them, which is not imported for the sake of --help.
 CASES = ("spread", "hot", "sold_out", "sends")
@@ -26,7 +26,7 @@ class _UncheckedError(click.ClickException):
 
 
 @click.command()
-@data_option
+@deployment_option
 @json_option
 @click.option(
     "--since",
@@ -65,25 +65,31 @@ def audit(data: Path, as_json: bool, since: str) -> None:
 
 @click.command()
 @data_option
+@click.option("--url", help="Of the service, if it is not the local stack's; then --token, too.")
+@click.option("--token", help="Anybody's; by default one is made, which only the local stack's key can.")
 @click.argument("packet")
-def verify(data: Path, packet: str) -> None:
+def verify(data: Path, url: str | None, token: str | None, packet: str) -> None:
     """Recompute a packet's shares from its seed.
 
-    Of a final PACKET; exit status 0 only if they match. All that it needs is what everyone sees: the packet,
-    and the list of its claims. docs/split.md says what it proves.
+    Of a final PACKET; exit status 0 only if they match. All that it needs is what everyone sees: the packet, and the
+    list of its claims. docs/split.md says what it proves.
     """
     from redpacket.stack.state import read_stack
+    from redpacket.stack.tokens import issue_token
     from redpacket.verify import UnverifiableError, verify_packet
 
-    url = or_exit(read_stack, data).url
+    if (url is None) != (token is None):
+        raise click.UsageError("--url and --token go together")
+    asked = url or or_exit(read_stack, data).url
+    given = token or or_exit(issue_token, deployment_settings(data), "verifier")
     try:
-        sys.exit(run(verify_packet(deployment_settings(data), url, packet, click.echo)))
+        sys.exit(run(verify_packet(asked, given, packet, click.echo)))
     except UnverifiableError as error:
         raise click.ClickException(str(error)) from None
 
 
 @click.command()
-@data_option
+@deployment_option
 @click.argument("id")
 @click.option("--owner", help="Of a packet: the claim of this person.")
 @json_option

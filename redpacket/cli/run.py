@@ -12,12 +12,13 @@ from redpacket.settings import PREFIX, Settings, SettingsError, read_settings
 P = ParamSpec("P")
 T = TypeVar("T")
 
-data_option = click.option(
+_FOLDER = click.Path(path_type=Path, file_okay=False)
+data_option = click.option("--data", type=_FOLDER, default=Path("data"), help="The folder of the local stack.")
+deployment_option = click.option(
     "--data",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=_FOLDER,
     default=Path("data"),
-    show_default=True,
-    help="The folder of the local stack. Most commands, where none runs there, take the REDPACKET_ settings.",
+    help="The folder of the local stack. Where none runs there, the REDPACKET_ settings name the deployment.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 
@@ -71,7 +72,9 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
         MigrationError,
         BooksUnavailableError,
         LogUnavailableError,
-        KafkaError,
-        *POSTGRES_FAILURES,
     ) as error:
-        raise click.ClickException(f"{error}" or repr(error)) from None
+        raise click.ClickException(str(error)) from None
+    except KafkaError as error:
+        raise click.ClickException(f"kafka: {error!r}") from None
+    except POSTGRES_FAILURES as error:
+        raise click.ClickException(f"postgres does not do as it should: {error!r}") from None

@@ -9,7 +9,7 @@ from typing import Literal
 import click
 import msgspec
 
-from redpacket.cli.run import data_option, deployment_settings, json_option, or_exit, run
+from redpacket.cli.run import data_option, deployment_option, deployment_settings, json_option, or_exit, run
 from redpacket.money import Owner
 from redpacket.settings import SettingsError
 
@@ -87,7 +87,7 @@ def roll(data: Path, kind: Literal["api", "ledger"]) -> None:
 
 
 @click.command()
-@data_option
+@deployment_option
 @click.argument("owner")
 @click.option("--scope", type=click.Choice(["operator"]), help="What else the token may do.")
 def token(data: Path, owner: str, scope: str | None) -> None:

@@ -26,7 +26,10 @@ def migrate() -> None:
 @click.option("--host", default="127.0.0.1", help="Where to listen without --fd.")
 @click.option("--port", type=click.IntRange(0, 65_535), default=8000, help="Where to listen without --fd.")
 def api(fd: int | None, host: str, port: int) -> None:
-    """Run one API worker."""
+    """Run one API worker.
+
+    Of the deployment that the REDPACKET_ settings name, until SIGTERM.
+    """
     from service.worker import run_api
 
     _serve(lambda settings: run_api(settings, fd, host, port))
@@ -34,7 +37,10 @@ def api(fd: int | None, host: str, port: int) -> None:
 
 @click.command()
 def ledger() -> None:
-    """Run one ledger worker."""
+    """Run one ledger worker.
+
+    Of the deployment that the REDPACKET_ settings name, until SIGTERM.
+    """
     from ledger.consume import LogGapError
     from ledger.watch import ConsumerStuckError
     from ledger.worker import run_ledger

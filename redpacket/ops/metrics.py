@@ -32,7 +32,8 @@ UNBALANCED = Gauge(
     "What open packets have left by their rows, less what the accounts hold for them: anything but 0 is an alarm.",
     ["shard"],
 )
-OF_OWNED_SHARDS = (SHARD_OPEN, OUTBOX_ENTRIES, OUTBOX_AGE_SECONDS, ESCROW, UNBALANCED)
+LETTERS_WAITING = Gauge("redpacket_shard_dead_letters_waiting", "What a person has to decide about.", ["shard"])
+OF_OWNED_SHARDS = (SHARD_OPEN, OUTBOX_ENTRIES, OUTBOX_AGE_SECONDS, ESCROW, UNBALANCED, LETTERS_WAITING)
 RELAYED = Counter("redpacket_relayed_entries_total", "Entries published by the owner because nobody else did.")
 EXPIRED = Counter("redpacket_expired_packets_total", "Packets whose rest went back because their time was over.")
 CHORE_BUGS = Counter(
