@@ -47,7 +47,7 @@ class _Owned:
     """One assignment of a shard to this worker. A rebalance makes a new one: what is still done for the old is void.
 
     `position`: where it is settled; None, and the partition paused, until that is read from Postgres, not before
-    `look_at_s`. `held_at`: the record there waits for a person. `rejected`: a person has decided that the record there moves nothing.
+    `look_at_s`. `held_at`: the record there waits for a person. `rejected`: a person has decided that it moves nothing.
     """
 
     shard: int

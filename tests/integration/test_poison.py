@@ -10,12 +10,14 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from click.testing import CliRunner, Result
 from msgspec.structs import replace
+from prometheus_client import REGISTRY
 
 import redpacket.cli
 import redpacket.cli.deadletters
 from ledger.deadletters.decide import Replayed, reject_letter, replay_letter
 from ledger.deadletters.letter import Letter, LetterError, LetterName
 from ledger.deadletters.read import find_letter, list_letters
+from ledger.owner.conservation import Conservation
 from ledger.settle.chain import link
 from redpacket.events import Event, PacketOpened, PacketTerms, ShareClaimed, TopUpTerms, WalletToppedUp
 from redpacket.ids import OperationId
@@ -280,6 +282,15 @@ async def test_an_undecodable_record_keeps_its_shard_from_being_blessed_until_it
             (row,) = await deployment.rows("SELECT next_offset FROM shard WHERE shard = $1", packet.shard)
             assert row["next_offset"] == name.kafka_offset
             assert _held_metric(packet.shard) == 1
+            await Conservation(worker.books).compare(packet.shard)
+            assert REGISTRY.get_sample_value("redpacket_shard_dead_letters_waiting", {"shard": str(packet.shard)}) == 1
+
+            async def lags() -> bool:
+                """The junk itself, and carol's claim behind it at least."""
+                lag = REGISTRY.get_sample_value("redpacket_shard_lag_records", {"shard": str(packet.shard)})
+                return lag is not None and lag >= 2
+
+            await _until(lags)
             letter = await find_letter(deployment.settings, name)
             assert (letter.packed, letter.subject, letter.event) == (b"junk", "", "")
 
