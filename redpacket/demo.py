@@ -15,8 +15,8 @@ from redpacket.stack.tokens import issue_token
 
 _TOTAL_PER_SHARE_MINOR = 888
 _SHOWN = 10
-_TRIES = 30
-_PATIENCE_S = 30.0
+# For an answer, and for one that is final.
+_ANSWER_S, _PATIENCE_S = 15.0, 60.0
 _LOOK_AGAIN_S = 0.1
 
 Say = Callable[[str], None]
@@ -36,16 +36,19 @@ class _Phone:
 
     async def post(self, path: str, body: dict[str, Any], key: str = "") -> httpx.Response:
         headers = self._headers | ({"Idempotency-Key": key} if key else {})
-        for _ in range(_TRIES):
-            try:
-                answer = await self._http.post(path, json=body, headers=headers)
-            except httpx.TransportError:
-                await asyncio.sleep(_LOOK_AGAIN_S)
-                continue
-            if answer.status_code not in (202, 429, 503):
-                return answer
-            await asyncio.sleep(float(answer.headers.get("Retry-After", _LOOK_AGAIN_S)))
-        raise DemoError(f"{self.owner} got no final answer to POST {path} in {_TRIES} tries")
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                while True:
+                    try:
+                        answer = await self._http.post(path, json=body, headers=headers)
+                    except httpx.TransportError:
+                        await asyncio.sleep(_LOOK_AGAIN_S)
+                        continue
+                    if answer.status_code not in (202, 429, 503):
+                        return answer
+                    await asyncio.sleep(float(answer.headers.get("Retry-After", _LOOK_AGAIN_S)))
+        except TimeoutError:
+            raise DemoError(f"{self.owner} got no final answer to POST {path} in {_PATIENCE_S:g} s") from None
 
     async def get(self, path: str, params: dict[str, str]) -> httpx.Response:
         return (await self._http.get(path, params=params, headers=self._headers)).raise_for_status()
@@ -55,7 +58,7 @@ async def run_demo(settings: Settings, url: str, shares: int, people: int, say: 
     """Prints who got what and the conservation line, computed from Postgres. The exit status: 0 only if all holds."""
     run = secrets.token_hex(3)
     limits = httpx.Limits(max_connections=200)
-    async with httpx.AsyncClient(base_url=url, timeout=_PATIENCE_S, limits=limits, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=url, timeout=_ANSWER_S, limits=limits, trust_env=False) as http:
         sender = f"demo-{run}-sender"
         packet = await _send(http, settings, sender, shares, run)
         say(f"{sender} sent packet {packet['id']}: {packet['total']} fen in {shares} shares")

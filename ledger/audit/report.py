@@ -34,6 +34,12 @@ def _wrapped(text: str) -> list[str]:
     return ["    " + line.replace("\0", " ") for line in lines]
 
 
+def format_line(findings: Findings) -> str:
+    """Each invariant in a word, and the verdict."""
+    told = ", ".join(f"{name} {'VIOLATED' if findings.violations[name].total else 'holds'}" for name in INVARIANTS)
+    return f"the audit of all of it: {told}: {_verdict(findings)}"
+
+
 def _shard_table(findings: Findings) -> list[str]:
     rows = [HEADINGS]
     rows += [

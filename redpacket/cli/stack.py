@@ -113,11 +113,16 @@ def demo(data: Path, shares: int, people: int) -> None:
     """
     import httpx
 
+    from ledger.audit.report import format_line
+    from ledger.audit.run import audit
     from redpacket.demo import DemoError, run_demo
     from redpacket.stack.state import read_stack
 
-    url = or_exit(read_stack, data).url
+    url, settings = or_exit(read_stack, data).url, deployment_settings(data)
     try:
-        sys.exit(run(run_demo(deployment_settings(data), url, shares, people, click.echo)))
+        failed = run(run_demo(settings, url, shares, people, click.echo))
     except (DemoError, httpx.HTTPError) as error:
         raise click.ClickException(f"the demo did not come to its end: {error}") from None
+    findings = run(audit(settings, "mark", lambda _: None))
+    click.echo(format_line(findings))
+    sys.exit(failed or findings.exit_status)

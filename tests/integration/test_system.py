@@ -81,6 +81,7 @@ async def test_the_demo_adds_up(system: System) -> None:
     assert "100 of 200 people got a share; 100 came too late" in out
     assert "conservation: total 88800 = claimed 88800 + refunded 0 + remaining 0" in out
     assert "best luck: " in out
+    assert out.endswith("I8 holds: all holds\n")
 
 
 async def test_a_second_start_goes_on_where_the_first_was(tmp_path: Path) -> None:
