@@ -80,7 +80,7 @@ def _excused(findings: Findings, absent: bool, key: object, held: bool, letters:
 async def _letters(
     session: LedgerSession, claims: Sequence[asyncpg.Record], operations: Sequence[asyncpg.Record]
 ) -> dict[object, str]:
-    """What is set aside, by claim (packet, share, owner), operation id or (packet, "close"): waiting or decided."""
+    """What is set aside, by claim (packet, share, owner), operation id or (packet, "close"): waiting or rejected."""
     subjects = {row["packet"] for row in claims} | {row["id"] for row in operations}
     for row in operations:
         terms = decoded_terms(row["terms"])

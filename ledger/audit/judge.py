@@ -3,7 +3,7 @@
 The ledger's rule, told once more and apart from the code that keeps it: a record below the highest Fence moves nothing;
 of the others every event moves its money once, where it is met first, or was met before and is known in every field, or
 is set aside as a dead letter. So of each event there is exactly one of: a movement that names its place, a letter that
-names it, or something known that is equal.
+names it, or something known that is equal; and what was replayed is known, or has another letter.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ _decode_event = msgspec.msgpack.Decoder(Event).decode
 
 
 class Unmoved(Struct, frozen=True):
-    """An event that moved nothing and is not set aside: the ledger says it knew it."""
+    """An event that moved nothing where it stands: the ledger says that it knew it, or that it was replayed."""
 
     place: Place
     event: Event
@@ -49,6 +49,7 @@ class ShardJudge:
     epoch_fenced: int
     cut: bool = False
     unmoved: list[Unmoved] = field(default_factory=list)
+    replayed: list[Unmoved] = field(default_factory=list)
     moved: list[Moved] = field(default_factory=list)
 
     def judge(
@@ -106,6 +107,8 @@ class ShardJudge:
             place, rows, letter = Place(self.shard, offset, item), movements.get(item, ()), letters.get(item)
             if letter is not None:
                 self._judge_letter(place, event, letter, rows)
+                if letter["decision"] == "replayed":
+                    self.replayed.append(Unmoved(place, event, batch.at_ms))
             elif not rows:
                 repeated += 1
                 self.unmoved.append(Unmoved(place, event, batch.at_ms))

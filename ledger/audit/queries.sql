@@ -52,7 +52,7 @@ FROM
         coalesce(sum(credits_minor), 0)::bigint AS credits_minor,
         coalesce(sum(credits_minor - debits_minor) FILTER (WHERE kind = 'escrow'), 0)::bigint AS escrow_minor
         FROM account) accounts,
-    (SELECT count(*) FILTER (WHERE decision IS NULL) AS letters_waiting,
+    (SELECT count(*) FILTER (WHERE decision IS NULL AND item >= 0) AS letters_waiting,
         count(*) FILTER (WHERE decision = 'rejected') AS letters_rejected FROM dead_letter) letters
 
 -- name: counts_of_packets
@@ -156,8 +156,15 @@ WHERE (o.id, (extract(epoch FROM o.at) * 1000)::bigint, o.terms) IS DISTINCT FRO
 ORDER BY h.id LIMIT $1
 
 -- name: letters_of
--- What is set aside of these subjects, decided or not.
-SELECT subject, packed, decision FROM dead_letter WHERE subject = ANY($1) AND item >= 0
+-- What is set aside of these subjects and not in the ledger: it waits, or was rejected. What was replayed is there, or
+-- has another letter.
+SELECT packed, decision FROM dead_letter
+WHERE subject = ANY($1) AND item >= 0 AND decision IS DISTINCT FROM 'replayed'
+
+-- name: letters_again
+-- Events that were set aside once more when they were replayed.
+SELECT DISTINCT packed FROM dead_letter
+WHERE packed = ANY($1) AND item >= 0 AND decision IS DISTINCT FROM 'replayed'
 
 -- name: keep_mark
 -- Only ever forwards: of two audits at once the one that has read further.

@@ -346,20 +346,36 @@ async def test_a_packet_that_is_closed_in_redis_alone_is_caught(books: Books) ->
         )
 
 
-async def test_what_redis_has_confirmed_and_the_ledger_has_set_aside_waits_for_a_person(books: Books) -> None:
+@pytest.mark.parametrize(
+    ("decision", "status"), [("NULL, NULL", 2), ("'rejected', now()", 0), ("'replayed', now()", 1)]
+)
+async def test_what_redis_has_confirmed_and_the_ledger_has_set_aside_is_unchecked_until_a_person_rejects_it(
+    books: Books, decision: str, status: int
+) -> None:
     packed = msgspec.msgpack.encode(ShareClaimed(str(books.packet), "mallory", 1, 7, 3)).hex()
     await books.doctor(
-        "INSERT INTO dead_letter (shard, kafka_offset, item, subject, reason, event, packed, at_ms)"
-        f" VALUES ({books.packet.shard}, 999, 0, $packet, 'the ledger holds another', '', decode('{packed}', 'hex'), 1)"
+        "INSERT INTO dead_letter"
+        " (shard, kafka_offset, item, subject, reason, event, packed, at_ms, decision, decided_at)"
+        f" VALUES ({books.packet.shard}, 999, 0, $packet, 'the ledger holds another', '', decode('{packed}', 'hex'), 1,"
+        f" {decision})"
     )
     claims, operation = f"claims:{books.packet.identity}", f"op:{books.packet.identity}"
     async with (
         books.forged(claims, {"mallory": "1 3 1 0", "#3": "mallory"}),
         books.forged(operation, {"next": "3", "taken": "3", "sequence": "3"}),
     ):
-        assert_holds(findings := await books.audited())
-    assert findings.figures["I4"]["set aside, waiting for a person"] == 1
-    assert findings.notes == ["1 dead letters wait for a person: `redpacket deadletters list`"]
+        findings = await books.audited()
+    assert findings.exit_status == status
+    match status:
+        case 0:
+            assert findings.figures["I4"]["set aside, rejected"] == 1
+            assert findings.notes == ["1 dead letters were rejected: whoever was told of them was told wrong"]
+        case 1:
+            assert_caught(findings, I4="confirmed in Redis for mallory|Postgres has bob")
+        case 2:
+            assert findings.figures["I4"]["set aside, waiting for a person"] == 1
+            assert findings.unchecked == ["1 dead letters wait for a person: see `redpacket deadletters list`"]
+            assert await books.deployment.rows("SELECT * FROM audit_mark") == []
 
 
 @pytest.mark.parametrize(
