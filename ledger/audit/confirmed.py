@@ -16,9 +16,17 @@ from ledger.audit.findings import AuditError, Findings
 from ledger.audit.snapshot import LedgerSession
 from redpacket.commit.amounts import Amounts
 from redpacket.events import PacketTerms
-from redpacket.ids import date_of
-from redpacket.shard.audit import ConfirmedOperation, confirmed_claims, confirmed_operations, find_identities
+from redpacket.ids import date_of, parse_id
+from redpacket.operations import Claim
+from redpacket.shard.audit import (
+    ConfirmedOperation,
+    DamagedError,
+    confirmed_claims,
+    confirmed_operations,
+    find_identities,
+)
 from redpacket.shard.client import ShardClient, ShardClosedError, ShardUnreachableError
+from redpacket.split import SplitError, check_parameters
 
 T = TypeVar("T")
 
@@ -27,6 +35,9 @@ _PATIENCE_S = 30.0
 _AGAIN_S = 0.2
 _ROWS_AT_ONCE = 10_000
 _TOLD_EACH = 10_000
+
+# What a column of Postgres takes.
+_INTEGER_MAX, _BIGINT_MAX = 2**31 - 1, 2**63 - 1
 
 _encode = msgpack.Encoder().encode
 
@@ -63,24 +74,49 @@ class ConfirmedReader:
         await self._keep_claims()
 
     async def _read_operations(self, shard: int, identities: Sequence[str]) -> None:
-        operations = await self._ask(lambda: confirmed_operations(self._client, shard, identities))
-        await self._session.keep_operations([_row(shard, operation) for operation in operations])
+        try:
+            operations = await self._ask(lambda: confirmed_operations(self._client, shard, identities))
+        except DamagedError as error:
+            if len(identities) == 1:
+                self._tell_damaged(shard, identities[0], error)
+                return
+            # Whichever of them it is.
+            for identity in identities:
+                await self._read_operations(shard, [identity])
+            return
+        rows = []
         for operation in operations:
-            if operation.amiss:
-                self._findings.violate("I2", f"packet {operation.id} does not fit together in Redis: {operation.amiss}")
-            if operation.shares and isinstance(operation.terms, PacketTerms):
-                await self._read_claims(shard, operation, operation.terms)
+            try:
+                rows.append(_row(shard, operation))
+                await self._read_packet(shard, operation)
+            except DamagedError as error:
+                self._tell_damaged(shard, operation.identity, error)
+        await self._session.keep_operations(rows)
         before, self._seen = self._seen, self._seen + len(identities)
         if before // _TOLD_EACH != self._seen // _TOLD_EACH:
             self._tell(f"redis: {self._seen} operations")
+
+    def _tell_damaged(self, shard: int, identity: str, error: DamagedError) -> None:
+        self._findings.violate("I4", f"operation {identity} of shard {shard} is damaged in Redis: {error}")
+
+    async def _read_packet(self, shard: int, operation: ConfirmedOperation) -> None:
+        if operation.amiss:
+            self._findings.violate("I2", f"packet {operation.id} does not fit together in Redis: {operation.amiss}")
+        if operation.shares and isinstance(operation.terms, PacketTerms):
+            await self._read_claims(shard, operation, operation.terms)
 
     async def _read_claims(self, shard: int, operation: ConfirmedOperation, terms: PacketTerms) -> None:
         claims = await self._ask(lambda: confirmed_claims(self._client, shard, operation.identity))
         if not claims:
             return
+        try:
+            check_parameters(terms.split)
+        except SplitError as error:
+            raise DamagedError(f"there is no such split: {error}") from error
         amounts = await self._amounts.of_packet(operation.id, terms.split)
         day = date_of(operation.id)
         for claim in claims.values():
+            _check_claim(claim)
             amount_minor = amounts[claim.share - 1] if 1 <= claim.share <= len(amounts) else 0
             row = (shard, day, operation.id, claim.share, claim.owner, claim.sequence, amount_minor, claim.at_ms)
             self._claims.append(row)
@@ -105,5 +141,16 @@ class ConfirmedReader:
 
 
 def _row(shard: int, operation: ConfirmedOperation) -> tuple[object, ...]:
+    known = parse_id(operation.id)
+    if known is None or known.identity != operation.identity:
+        raise DamagedError(f"its id is {operation.id!r}")
+    if max(abs(operation.at_ms), abs(operation.over_at_ms)) > _BIGINT_MAX:
+        raise DamagedError(f"it is of {operation.at_ms}, over at {operation.over_at_ms}")
     identity, terms = bytes.fromhex(operation.identity), _encode(operation.terms)
     return shard, identity, operation.id, operation.at_ms, terms, operation.state, operation.over_at_ms
+
+
+def _check_claim(claim: Claim) -> None:
+    fits = max(claim.share, claim.sequence) <= _INTEGER_MAX and claim.at_ms <= _BIGINT_MAX
+    if not fits or "\0" in claim.owner:
+        raise DamagedError(f"it has a claim {claim}")

@@ -4,7 +4,9 @@ import re
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 
+import msgspec
 from msgspec import Struct, msgpack
+from redis.exceptions import ResponseError
 
 from redpacket.events import Terms
 from redpacket.operations import Claim
@@ -15,6 +17,10 @@ _KEYS_AT_ONCE = 500
 _OPERATIONS_AT_ONCE, _CLAIMS_AT_ONCE = 100, 250
 
 _NAME = re.compile(r"\{rp(\d+)\}\d+:op:(.+)")
+
+
+class DamagedError(Exception):
+    """What Redis holds there is nothing that this system has written."""
 
 
 class ConfirmedOperation(Struct, frozen=True, array_like=True):
@@ -35,6 +41,9 @@ class _ClaimPage(Struct, frozen=True, array_like=True):
     further: str
     claims: tuple[Claim, ...]
 
+
+# A function that fails on what it finds, and what is none of the words and numbers that should be there.
+_DAMAGES = (ResponseError, msgspec.DecodeError, UnicodeDecodeError)
 
 _encode = msgpack.Encoder().encode
 _decode_operations = msgpack.Decoder(tuple[ConfirmedOperation, ...]).decode
@@ -63,16 +72,25 @@ async def find_identities(client: ShardClient) -> AsyncIterator[tuple[int, list[
 async def confirmed_operations(
     client: ShardClient, shard: int, identities: Sequence[str]
 ) -> tuple[ConfirmedOperation, ...]:
-    """Those of `identities` that are held under the shard's present epoch, and confirmed."""
-    return _decode_operations(await client.call("audit_operations", shard, _encode(identities)))
+    """Those of `identities` that are held under the shard's present epoch, and confirmed.
+
+    Raises DamagedError, for one that is damaged, and what ShardClient.call raises.
+    """
+    try:
+        return _decode_operations(await client.call("audit_operations", shard, _encode(identities)))
+    except _DAMAGES as error:
+        raise DamagedError(str(error)) from error
 
 
 async def confirmed_claims(client: ShardClient, shard: int, identity: str) -> dict[str, Claim]:
-    """By owner. No more than a packet has shares."""
+    """By owner. No more than a packet has shares. Raises as `confirmed_operations` does."""
     claims: dict[str, Claim] = {}
     cursor = "0"
     while True:
-        page = _decode_page(await client.call("audit_claims", shard, identity, cursor, _CLAIMS_AT_ONCE))
+        try:
+            page = _decode_page(await client.call("audit_claims", shard, identity, cursor, _CLAIMS_AT_ONCE))
+        except _DAMAGES as error:
+            raise DamagedError(str(error)) from error
         claims.update((claim.owner, claim) for claim in page.claims)
         if page.further == "0":
             return claims

@@ -332,6 +332,33 @@ async def test_a_claim_that_only_redis_has_is_caught(books: Books) -> None:
         assert_caught(await books.audited(), I4="confirmed in Redis for mallory|Postgres has nobody")
 
 
+@pytest.mark.parametrize(
+    ("key", "fields", "named"),
+    [
+        ("claims", {"mallory": "junk"}, "share 0 of packet|confirmed in Redis for mallory|Postgres has nobody"),
+        ("claims", {"mallory": f"{2**40} 3 1 0"}, "is damaged in Redis|mallory"),
+        ("claims", {"mallory": f"3 3 {'9' * 31} 0"}, "is damaged in Redis"),
+        ("claims", {b"\xff\xfe": "3 3 1 0"}, "is damaged in Redis"),
+        ("claims", {"mal\0lory": "3 3 1 0"}, "is damaged in Redis"),
+        ("op", {"terms": b"\xff\xfe"}, "is damaged in Redis"),
+        ("op", {"terms": "junk"}, "is damaged in Redis"),
+        ("op", {"id": "junk"}, "is damaged in Redis|its id is 'junk'"),
+        ("op", {"at": "9e30"}, "is damaged in Redis"),
+        ("op", {"entry": "junk"}, "is damaged in Redis"),
+        ("op", {"shares": "junk"}, "is damaged in Redis"),
+        ("op", {"next": "junk"}, "is damaged in Redis"),
+    ],
+)
+async def test_what_is_damaged_in_redis_is_named_and_the_rest_compared(
+    books: Books, key: str, fields: Mapping[Any, Any], named: str
+) -> None:
+    await books.doctor("UPDATE operation SET at = at + interval '1 second' WHERE id = $closed")
+    async with books.forged(f"{key}:{books.packet.identity}", fields):
+        findings = await books.audited()
+    assert_caught(findings, I4=f"{books.packet.identity}|{named}")
+    assert_caught(findings, I4=f"{books.closed}|its at is")
+
+
 async def test_an_operation_that_only_redis_has_is_caught(books: Books) -> None:
     held = await _held(books, f"op:{books.packet.identity}")
     forged = {"id": str(books.packet)[:6] + "f" * 32} | {name: held[name] for name in ("at", "terms", "entry")}

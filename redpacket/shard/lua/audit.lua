@@ -52,6 +52,8 @@ local function audit_claims(keys, args)
     local owner, held = found[2][i], found[2][i + 1]
     if string.sub(owner, 1, 1) ~= '#' then
       local claim, entry = unpack_claim(owner, held)
+      -- Damaged: nobody's share, which the ledger does not have.
+      if not entry then claim, entry = { owner, 0, 0, 0 }, 0 end
       if pending[entry] == nil then pending[entry] = unconfirmed(fence, entry) end
       if not pending[entry] then claims[#claims + 1] = claim end
     end
