@@ -23,7 +23,8 @@ from redpacket.shard.audit import (
     DamagedError,
     confirmed_claims,
     confirmed_operations,
-    find_identities,
+    find_names,
+    held_wallets,
 )
 from redpacket.shard.client import ShardClient, ShardClosedError, ShardUnreachableError
 from redpacket.split import SplitError, check_parameters
@@ -67,37 +68,53 @@ class ConfirmedReader:
         for shard in range(shards):
             await self._ask(lambda shard=shard: confirmed_operations(self._client, shard, []))  # type: ignore[misc]
         try:
-            async for shard, identities in find_identities(self._client):
-                await self._read_operations(shard, identities)
+            async for shard, kind, names in find_names(self._client):
+                await (self._read_wallets if kind == "wallet" else self._read_operations)(shard, names)
         except ShardUnreachableError as error:
             raise AuditError(f"redis: {error}") from error
         await self._keep_claims()
 
     async def _read_operations(self, shard: int, identities: Sequence[str]) -> None:
-        try:
-            operations = await self._ask(lambda: confirmed_operations(self._client, shard, identities))
-        except DamagedError as error:
-            if len(identities) == 1:
-                self._tell_damaged(shard, identities[0], error)
-                return
-            # Whichever of them it is.
-            for identity in identities:
-                await self._read_operations(shard, [identity])
-            return
         rows = []
-        for operation in operations:
+        for operation in await self._undamaged(confirmed_operations, "operation", shard, identities):
             try:
                 rows.append(_row(shard, operation))
                 await self._read_packet(shard, operation)
             except DamagedError as error:
-                self._tell_damaged(shard, operation.identity, error)
+                self._tell_damaged("operation", shard, operation.identity, error)
         await self._session.keep_operations(rows)
         before, self._seen = self._seen, self._seen + len(identities)
         if before // _TOLD_EACH != self._seen // _TOLD_EACH:
             self._tell(f"redis: {self._seen} operations")
 
-    def _tell_damaged(self, shard: int, identity: str, error: DamagedError) -> None:
-        self._findings.violate("I4", f"operation {identity} of shard {shard} is damaged in Redis: {error}")
+    async def _read_wallets(self, shard: int, owners: Sequence[str]) -> None:
+        rows = []
+        for wallet in await self._undamaged(held_wallets, "wallet", shard, owners):
+            if abs(wallet.credited_minor) <= _BIGINT_MAX and "\0" not in wallet.owner:
+                rows.append((shard, wallet.owner, wallet.credited_minor))
+            else:
+                self._tell_damaged("wallet", shard, wallet.owner, DamagedError(f"credited {wallet.credited_minor}"))
+        await self._session.keep_wallets(rows)
+
+    async def _undamaged(
+        self,
+        read: Callable[[ShardClient, int, Sequence[str]], Awaitable[Sequence[T]]],
+        kind: str,
+        shard: int,
+        names: Sequence[str],
+    ) -> Sequence[T]:
+        """What `read` gives of these, without those that are damaged, which are told."""
+        try:
+            return await self._ask(lambda: read(self._client, shard, names))
+        except DamagedError as error:
+            if len(names) == 1:
+                self._tell_damaged(kind, shard, names[0], error)
+                return []
+        # Whichever of them it is.
+        return [it for name in names for it in await self._undamaged(read, kind, shard, [name])]
+
+    def _tell_damaged(self, kind: str, shard: int, name: str, error: DamagedError) -> None:
+        self._findings.violate("I4", f"{kind} {name} of shard {shard} is damaged in Redis: {error}")
 
     async def _read_packet(self, shard: int, operation: ConfirmedOperation) -> None:
         if operation.amiss:

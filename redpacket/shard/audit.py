@@ -14,9 +14,9 @@ from redpacket.shard.client import ShardClient
 
 _KEYS_AT_ONCE = 500
 # Of one call: some hundred microseconds of Redis.
-_OPERATIONS_AT_ONCE, _CLAIMS_AT_ONCE = 100, 250
+_NAMES_AT_ONCE, _CLAIMS_AT_ONCE = 100, 250
 
-_NAME = re.compile(r"\{rp(\d+)\}\d+:op:(.+)")
+_NAME = re.compile(r"\{rp(\d+)\}\d+:(op|wallet):(.+)")
 
 
 class DamagedError(Exception):
@@ -37,6 +37,14 @@ class ConfirmedOperation(Struct, frozen=True, array_like=True):
     amiss: str
 
 
+class HeldWallet(Struct, frozen=True, array_like=True):
+    """`credited_minor` is what some reading of the ledger found; `reserved_minor` has what is unconfirmed, too."""
+
+    owner: str
+    credited_minor: int
+    reserved_minor: int
+
+
 class _ClaimPage(Struct, frozen=True, array_like=True):
     further: str
     claims: tuple[Claim, ...]
@@ -47,24 +55,26 @@ _DAMAGES = (ResponseError, msgspec.DecodeError, UnicodeDecodeError)
 
 _encode = msgpack.Encoder().encode
 _decode_operations = msgpack.Decoder(tuple[ConfirmedOperation, ...]).decode
+_decode_wallets = msgpack.Decoder(tuple[HeldWallet, ...]).decode
 _decode_page = msgpack.Decoder(_ClaimPage).decode
 
 
-async def find_identities(client: ShardClient) -> AsyncIterator[tuple[int, list[str]]]:
-    """Shards, each with the identities of some operations that it holds, under whatever epoch; some maybe twice.
+async def find_names(client: ShardClient) -> AsyncIterator[tuple[int, str, list[str]]]:
+    """Shards, each with the identities of some operations ('op') or with the owners of some wallets ('wallet') that it
+    holds, under whatever epoch; some maybe twice.
 
     What is there from the first to the last step is found; what is loaded or evicted meanwhile may be or not.
     """
     cursor = 0
     while True:
         cursor, names = await client.scan(cursor, _KEYS_AT_ONCE)
-        by_shard: defaultdict[int, list[str]] = defaultdict(list)
+        by_shard: defaultdict[tuple[int, str], list[str]] = defaultdict(list)
         for name in names:
             if found := _NAME.fullmatch(name):
-                by_shard[int(found[1])].append(found[2])
-        for shard, identities in by_shard.items():
-            for start in range(0, len(identities), _OPERATIONS_AT_ONCE):
-                yield shard, identities[start : start + _OPERATIONS_AT_ONCE]
+                by_shard[int(found[1]), found[2]].append(found[3])
+        for (shard, kind), held in by_shard.items():
+            for start in range(0, len(held), _NAMES_AT_ONCE):
+                yield shard, kind, held[start : start + _NAMES_AT_ONCE]
         if cursor == 0:
             return
 
@@ -78,6 +88,14 @@ async def confirmed_operations(
     """
     try:
         return _decode_operations(await client.call("audit_operations", shard, _encode(identities)))
+    except _DAMAGES as error:
+        raise DamagedError(str(error)) from error
+
+
+async def held_wallets(client: ShardClient, shard: int, owners: Sequence[str]) -> tuple[HeldWallet, ...]:
+    """Those of `owners` that are held under the shard's present epoch. Raises as `confirmed_operations` does."""
+    try:
+        return _decode_wallets(await client.call("audit_wallets", shard, _encode(owners)))
     except _DAMAGES as error:
         raise DamagedError(str(error)) from error
 

@@ -333,6 +333,23 @@ async def test_a_claim_that_only_redis_has_is_caught(books: Books) -> None:
 
 
 @pytest.mark.parametrize(
+    ("owner", "fields", "named"),
+    [
+        ("alice", {"credited": "1001"}, "credits of 1001 in Redis, of 1000 in Postgres"),
+        ("nobody", {"credited": "1", "reserved": "0"}, "credits of 1 in Redis, of 0 in Postgres"),
+        ("alice", {"credited": "junk"}, "is damaged in Redis"),
+        ("alice", {"credited": "9e30"}, "is damaged in Redis"),
+    ],
+)
+async def test_a_wallet_with_more_in_redis_than_it_ever_got_is_caught(
+    books: Books, owner: str, fields: Mapping[Any, Any], named: str
+) -> None:
+    assert_holds(await books.audited())
+    async with books.forged(f"wallet:{owner}", fields):
+        assert_caught(await books.audited(), I4=f"wallet|{owner}|{named}")
+
+
+@pytest.mark.parametrize(
     ("key", "fields", "named"),
     [
         ("claims", {"mallory": "junk"}, "share 0 of packet|confirmed in Redis for mallory|Postgres has nobody"),
