@@ -82,6 +82,11 @@ class ShardJudge:
         for item in movements.keys() - asked:
             for row in movements[item]:
                 self.findings.violate("I5", f"{_row_in_words(row)} was never asked for: the log has no such item")
+        # -1 names the whole record. Of a Fence, or of an epoch that is fenced off, nothing is set aside.
+        for item in letters.keys() - asked - {-1}:
+            self.findings.violate(
+                "I5", f"dead letter {self.shard}-{offset}-{item} was never asked for: the log has no such item"
+            )
         if kept is not None and counts != (kept["epoch"], kept["applied"], kept["repeated"], kept["ignored"]):
             held = tuple(kept[name] for name in ("epoch", "applied", "repeated", "ignored"))
             self.findings.violate(
