@@ -2,6 +2,7 @@
 which is two system calls here, two segments, and two awakenings of the client."""
 
 import asyncio
+from collections.abc import Iterable
 from typing import Any
 
 
@@ -18,6 +19,15 @@ class GatheringTransport:
         if not self._gathered:
             self._loop.call_soon(self._flush)
         self._gathered.append(data)
+
+    # What is sent in any other way comes after what waits.
+
+    def writelines(self, list_of_data: Iterable[bytes]) -> None:
+        self.write(b"".join(list_of_data))
+
+    def write_eof(self) -> None:
+        self._flush()
+        self._transport.write_eof()
 
     def close(self) -> None:
         self._flush()

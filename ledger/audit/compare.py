@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
 
 import asyncpg
-from msgspec import Struct
+from msgspec import Struct, msgpack
 
 from ledger.audit.expect import in_words, unlike_what_is_known
 from ledger.audit.findings import Findings, ShardCover
@@ -17,6 +17,8 @@ from redpacket.ids import parse_id
 from redpacket.split import SplitError, SplitParameters, commitment
 
 _TOLD_EACH = 10_000
+
+_encode_event = msgpack.Encoder().encode
 
 
 class ShardRange(Struct, frozen=True):
@@ -92,8 +94,18 @@ class LogComparison:
             offset = logged.kafka_offset
             judge.judge(logged, kept.get(offset), letters[offset], moved[offset])
         await self._judge_unmoved(judge.unmoved)
+        self._findings.count("I6", "events repeated", len(judge.unmoved))
+        await self._judge_replayed(judge.replayed)
         await self._judge_amounts(judge.moved)
-        judge.unmoved, judge.moved = [], []
+        judge.unmoved, judge.replayed, judge.moved = [], [], []
+
+    async def _judge_replayed(self, replayed: Sequence[Unmoved]) -> None:
+        """What was replayed is known since then, unless the replay was set aside in its turn."""
+        if not replayed:
+            return
+        packed = [_encode_event(it.event) for it in replayed]
+        again = {row["packed"] for row in await self._session.rows("letters_again", packed)}
+        await self._judge_unmoved([it for it, key in zip(replayed, packed, strict=True) if key not in again])
 
     async def _judge_unmoved(self, unmoved: Sequence[Unmoved]) -> None:
         """What moved nothing must be known, just so."""
@@ -111,7 +123,6 @@ class LogComparison:
             if why := unlike_what_is_known(it.event, it.at_ms, found):
                 invariant = "I4" if found is None else "I6"
                 self._findings.violate(invariant, f"{in_words(it.event)} at {it.place} moved nothing: {why}")
-            self._findings.count("I6", "events repeated")
 
     async def _judge_amounts(self, moved: Sequence[Moved]) -> None:
         """The split is computed anew from the seed."""

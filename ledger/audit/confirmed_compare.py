@@ -55,6 +55,16 @@ async def check_confirmed(session: LedgerSession, findings: Findings, held: froz
             findings.violate("I4", f"operation {row['id']} is confirmed in Redis; {wrong}")
 
 
+async def check_wallets(session: LedgerSession, findings: Findings) -> None:
+    """In the snapshot of `session`, which is later than every reading of the ledger that Redis was told of."""
+    for row in await session.rows("wallets_beyond_the_ledger", _LOOKED_AT_MAX):
+        findings.violate(
+            "I4",
+            f"the wallet of {row['owner']} (shard {row['shard']}) has credits of {row['credited_minor']} in Redis, of"
+            f" {row['there_minor']} in Postgres",
+        )
+
+
 def _unlike(row: asyncpg.Record) -> str:
     if row["there_id"] is None:
         return "Postgres has nothing of it"
@@ -80,7 +90,7 @@ def _excused(findings: Findings, absent: bool, key: object, held: bool, letters:
 async def _letters(
     session: LedgerSession, claims: Sequence[asyncpg.Record], operations: Sequence[asyncpg.Record]
 ) -> dict[object, str]:
-    """What is set aside, by claim (packet, share, owner), operation id or (packet, "close"): waiting or decided."""
+    """What is set aside, by claim (packet, share, owner), operation id or (packet, "close"): waiting or rejected."""
     subjects = {row["packet"] for row in claims} | {row["id"] for row in operations}
     for row in operations:
         terms = decoded_terms(row["terms"])

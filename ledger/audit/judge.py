@@ -3,7 +3,7 @@
 The ledger's rule, told once more and apart from the code that keeps it: a record below the highest Fence moves nothing;
 of the others every event moves its money once, where it is met first, or was met before and is known in every field, or
 is set aside as a dead letter. So of each event there is exactly one of: a movement that names its place, a letter that
-names it, or something known that is equal.
+names it, or something known that is equal; and what was replayed is known, or has another letter.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ _decode_event = msgspec.msgpack.Decoder(Event).decode
 
 
 class Unmoved(Struct, frozen=True):
-    """An event that moved nothing and is not set aside: the ledger says it knew it."""
+    """An event that moved nothing where it stands: the ledger says that it knew it, or that it was replayed."""
 
     place: Place
     event: Event
@@ -49,6 +49,7 @@ class ShardJudge:
     epoch_fenced: int
     cut: bool = False
     unmoved: list[Unmoved] = field(default_factory=list)
+    replayed: list[Unmoved] = field(default_factory=list)
     moved: list[Moved] = field(default_factory=list)
 
     def judge(
@@ -81,6 +82,11 @@ class ShardJudge:
         for item in movements.keys() - asked:
             for row in movements[item]:
                 self.findings.violate("I5", f"{_row_in_words(row)} was never asked for: the log has no such item")
+        # -1 names the whole record. Of a Fence, or of an epoch that is fenced off, nothing is set aside.
+        for item in letters.keys() - asked - {-1}:
+            self.findings.violate(
+                "I5", f"dead letter {self.shard}-{offset}-{item} was never asked for: the log has no such item"
+            )
         if kept is not None and counts != (kept["epoch"], kept["applied"], kept["repeated"], kept["ignored"]):
             held = tuple(kept[name] for name in ("epoch", "applied", "repeated", "ignored"))
             self.findings.violate(
@@ -106,6 +112,8 @@ class ShardJudge:
             place, rows, letter = Place(self.shard, offset, item), movements.get(item, ()), letters.get(item)
             if letter is not None:
                 self._judge_letter(place, event, letter, rows)
+                if letter["decision"] == "replayed":
+                    self.replayed.append(Unmoved(place, event, batch.at_ms))
             elif not rows:
                 repeated += 1
                 self.unmoved.append(Unmoved(place, event, batch.at_ms))

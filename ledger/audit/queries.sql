@@ -13,7 +13,8 @@ CREATE TEMPORARY TABLE confirmed_operation (
 CREATE TEMPORARY TABLE confirmed_claim (
     shard integer NOT NULL, day date NOT NULL, packet text NOT NULL, share integer NOT NULL, owner text NOT NULL,
     sequence integer NOT NULL, amount_minor bigint NOT NULL, at_ms bigint NOT NULL
-)
+);
+CREATE TEMPORARY TABLE held_wallet (shard integer NOT NULL, owner text NOT NULL, credited_minor bigint NOT NULL)
 
 -- name: positions
 -- How far each shard is settled, and whether the record there waits for a person.
@@ -52,7 +53,7 @@ FROM
         coalesce(sum(credits_minor), 0)::bigint AS credits_minor,
         coalesce(sum(credits_minor - debits_minor) FILTER (WHERE kind = 'escrow'), 0)::bigint AS escrow_minor
         FROM account) accounts,
-    (SELECT count(*) FILTER (WHERE decision IS NULL) AS letters_waiting,
+    (SELECT count(*) FILTER (WHERE decision IS NULL AND item >= 0) AS letters_waiting,
         count(*) FILTER (WHERE decision = 'rejected') AS letters_rejected FROM dead_letter) letters
 
 -- name: counts_of_packets
@@ -155,9 +156,25 @@ WHERE (o.id, (extract(epoch FROM o.at) * 1000)::bigint, o.terms) IS DISTINCT FRO
     OR (h.state <> '' AND (k.state, (extract(epoch FROM k.over_at) * 1000)::bigint) IS DISTINCT FROM (h.state, h.over_at_ms))
 ORDER BY h.id LIMIT $1
 
+-- name: wallets_beyond_the_ledger
+-- Wallets to which Redis has credited more than the ledger: what it has was read from there before, and credits never go
+-- down.
+SELECT h.shard, h.owner, h.credited_minor, coalesce(a.credits_minor, 0) AS there_minor
+FROM (SELECT shard, owner, max(credited_minor) AS credited_minor FROM held_wallet GROUP BY shard, owner) h
+LEFT JOIN account a ON a.owner = h.owner AND a.kind = 'wallet' AND a.shard = h.shard
+WHERE h.credited_minor > coalesce(a.credits_minor, 0)
+ORDER BY h.owner LIMIT $1
+
 -- name: letters_of
--- What is set aside of these subjects, decided or not.
-SELECT subject, packed, decision FROM dead_letter WHERE subject = ANY($1) AND item >= 0
+-- What is set aside of these subjects and not in the ledger: it waits, or was rejected. What was replayed is there, or
+-- has another letter.
+SELECT packed, decision FROM dead_letter
+WHERE subject = ANY($1) AND item >= 0 AND decision IS DISTINCT FROM 'replayed'
+
+-- name: letters_again
+-- Events that were set aside once more when they were replayed.
+SELECT DISTINCT packed FROM dead_letter
+WHERE packed = ANY($1) AND item >= 0 AND decision IS DISTINCT FROM 'replayed'
 
 -- name: keep_mark
 -- Only ever forwards: of two audits at once the one that has read further.

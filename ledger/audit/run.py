@@ -17,7 +17,7 @@ import asyncpg
 
 from ledger.audit.compare import LogComparison, ShardRange
 from ledger.audit.confirmed import ConfirmedReader
-from ledger.audit.confirmed_compare import check_confirmed
+from ledger.audit.confirmed_compare import check_confirmed, check_wallets
 from ledger.audit.findings import AuditError, Findings
 from ledger.audit.ledger import check_below_zero, check_ledger
 from ledger.audit.log import AuditLog, reading_log
@@ -68,6 +68,7 @@ async def audit(settings: Settings, since: Since, tell: Callable[[str], None]) -
             below = await check_marks(session, findings, shards)
             await check_ledger(session, findings, tell)
             await check_confirmed(session, findings, held)
+            await check_wallets(session, findings)
             tell("log: reading what is settled")
             ranges = await _ranges(session, log, findings, shards, since)
             await LogComparison(session, log, amounts, findings, tell).compare(ranges, deployment.shards)

@@ -31,6 +31,10 @@ class LedgerSession:
         columns = ("shard", "identity", "id", "at_ms", "terms", "state", "over_at_ms")
         await self._connection.copy_records_to_table("confirmed_operation", columns=columns, records=rows)
 
+    async def keep_wallets(self, rows: Sequence[tuple[object, ...]]) -> None:
+        columns = ("shard", "owner", "credited_minor")
+        await self._connection.copy_records_to_table("held_wallet", columns=columns, records=rows)
+
     async def keep_claims(self, rows: Sequence[tuple[object, ...]]) -> None:
         columns = ("shard", "day", "packet", "share", "owner", "sequence", "amount_minor", "at_ms")
         await self._connection.copy_records_to_table("confirmed_claim", columns=columns, records=rows)

@@ -1,6 +1,7 @@
 """The commands by which anyone may check what is promised: audit, verify, trace, bench."""
 
 import sys
+import traceback
 from pathlib import Path
 
 import click
@@ -59,6 +60,10 @@ def audit(data: Path, as_json: bool, since: str) -> None:
         findings = run(run_audit(deployment_settings(data), wanted, tell))
     except click.ClickException as error:
         raise _UncheckedError(error.message) from None
+    except Exception as error:
+        # A bug: its status must not be that of a violation.
+        traceback.print_exc()
+        raise _UncheckedError(f"the audit was not made, since it failed itself: {error!r}") from error
     click.echo(format_json(findings) if as_json else format_table(findings))
     sys.exit(findings.exit_status)
 

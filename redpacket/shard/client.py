@@ -84,7 +84,8 @@ class ShardClient:
         """Some names of keys of all shards, and where to go on, 0 at the end. Raises ShardUnreachableError."""
         async with self._asking("looking through keys"):
             further, names = await self._redis.scan(cursor, count=count)
-        return int(further), [name.decode() if isinstance(name, bytes) else name for name in names]
+        # Somebody's foreign key must stop nobody from looking at ours.
+        return int(further), [it.decode(errors="backslashreplace") if isinstance(it, bytes) else it for it in names]
 
     @asynccontextmanager
     async def _asking(self, what: str) -> AsyncIterator[None]:

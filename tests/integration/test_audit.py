@@ -185,7 +185,7 @@ async def _set_aside(deployment: Deployment, worker: Worker, shard: int, *events
     return letters
 
 
-async def test_what_is_set_aside_waits_and_is_no_violation_before_or_after_the_decision(deployment: Deployment) -> None:
+async def test_what_is_set_aside_is_unchecked_until_the_decision_and_no_violation(deployment: Deployment) -> None:
     async with deployment.ledger(), deployment.worker() as worker:
         # Two claims that came before their packet.
         shard, day = deployment.shard_of("alice"), int(datetime.now(UTC).timestamp()) // 86_400
@@ -203,9 +203,12 @@ async def test_what_is_set_aside_waits_and_is_no_violation_before_or_after_the_d
         assert {name: it.total for name, it in waiting.violations.items() if it.total} == {"I1": 1}
         assert "the wallet of alice is below zero: debits 30, credits 0" in waiting.violations["I1"].sentences[0]
         assert waiting.figures["I5"]["events waiting for a person"] == 2
-        assert waiting.notes == ["2 dead letters wait for a person: `redpacket deadletters list`"]
         await deployment.top_up(worker, "alice", 30)
-        assert_holds(await audited(deployment.settings))
+        waiting = await audited(deployment.settings)
+        assert waiting.unchecked == ["2 dead letters wait for a person: see `redpacket deadletters list`"]
+        assert {name: it.total for name, it in waiting.violations.items() if it.total} == {}
+        assert waiting.exit_status == 2
+        assert await deployment.rows("SELECT * FROM audit_mark") == []
 
         assert await replay_letter(deployment.settings, first.name) == Replayed("applied")
         await reject_letter(deployment.settings, second.name)
@@ -214,7 +217,25 @@ async def test_what_is_set_aside_waits_and_is_no_violation_before_or_after_the_d
         for since in ("mark", "start"):
             assert_holds(decided := await audited(deployment.settings, since))
         assert decided.figures["I5"]["events rejected"] == decided.figures["I5"]["events replayed"] == 1
-        assert decided.notes == []
+        assert decided.notes == ["1 dead letters were rejected: whoever was told of them was told wrong"]
+
+
+async def test_what_was_replayed_and_set_aside_again_waits_by_its_new_letter(deployment: Deployment) -> None:
+    async with deployment.ledger(), deployment.worker() as worker:
+        shard, day = deployment.shard_of("alice"), int(datetime.now(UTC).timestamp()) // 86_400
+        early = ShareClaimed(str(OperationId(shard, day, secrets.token_hex(16))), "bob", 1, 10, 1)
+        (letter,) = await _set_aside(deployment, worker, shard, early)
+        again = await replay_letter(deployment.settings, letter.name)
+        assert again.outcome == "set aside"
+        await deployment.wait_open()
+        findings = await audited(deployment.settings)
+        assert {name: it.sentences for name, it in findings.violations.items() if it.total} == {}
+        assert findings.unchecked == ["1 dead letters wait for a person: see `redpacket deadletters list`"]
+        # Had the replay left nothing at all, it would be missed.
+        await deployment.rows("UPDATE dead_letter SET decision = 'replayed', decided_at = now() WHERE decision IS NULL")
+        findings = await audited(deployment.settings)
+        assert findings.violations["I4"].total == 2
+        assert "by bob" in findings.violations["I4"].sentences[0]
 
 
 async def test_a_held_record_leaves_something_unchecked_until_it_is_rejected(deployment: Deployment) -> None:

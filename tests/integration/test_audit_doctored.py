@@ -332,6 +332,50 @@ async def test_a_claim_that_only_redis_has_is_caught(books: Books) -> None:
         assert_caught(await books.audited(), I4="confirmed in Redis for mallory|Postgres has nobody")
 
 
+@pytest.mark.parametrize(
+    ("owner", "fields", "named"),
+    [
+        ("alice", {"credited": "1001"}, "credits of 1001 in Redis, of 1000 in Postgres"),
+        ("nobody", {"credited": "1", "reserved": "0"}, "credits of 1 in Redis, of 0 in Postgres"),
+        ("alice", {"credited": "junk"}, "is damaged in Redis"),
+        ("alice", {"credited": "9e30"}, "is damaged in Redis"),
+    ],
+)
+async def test_a_wallet_with_more_in_redis_than_it_ever_got_is_caught(
+    books: Books, owner: str, fields: Mapping[Any, Any], named: str
+) -> None:
+    assert_holds(await books.audited())
+    async with books.forged(f"wallet:{owner}", fields):
+        assert_caught(await books.audited(), I4=f"wallet|{owner}|{named}")
+
+
+@pytest.mark.parametrize(
+    ("key", "fields", "named"),
+    [
+        ("claims", {"mallory": "junk"}, "share 0 of packet|confirmed in Redis for mallory|Postgres has nobody"),
+        ("claims", {"mallory": f"{2**40} 3 1 0"}, "is damaged in Redis|mallory"),
+        ("claims", {"mallory": f"3 3 {'9' * 31} 0"}, "is damaged in Redis"),
+        ("claims", {b"\xff\xfe": "3 3 1 0"}, "is damaged in Redis"),
+        ("claims", {"mal\0lory": "3 3 1 0"}, "is damaged in Redis"),
+        ("op", {"terms": b"\xff\xfe"}, "is damaged in Redis"),
+        ("op", {"terms": "junk"}, "is damaged in Redis"),
+        ("op", {"id": "junk"}, "is damaged in Redis|its id is 'junk'"),
+        ("op", {"at": "9e30"}, "is damaged in Redis"),
+        ("op", {"entry": "junk"}, "is damaged in Redis"),
+        ("op", {"shares": "junk"}, "is damaged in Redis"),
+        ("op", {"next": "junk"}, "is damaged in Redis"),
+    ],
+)
+async def test_what_is_damaged_in_redis_is_named_and_the_rest_compared(
+    books: Books, key: str, fields: Mapping[Any, Any], named: str
+) -> None:
+    await books.doctor("UPDATE operation SET at = at + interval '1 second' WHERE id = $closed")
+    async with books.forged(f"{key}:{books.packet.identity}", fields):
+        findings = await books.audited()
+    assert_caught(findings, I4=f"{books.packet.identity}|{named}")
+    assert_caught(findings, I4=f"{books.closed}|its at is")
+
+
 async def test_an_operation_that_only_redis_has_is_caught(books: Books) -> None:
     held = await _held(books, f"op:{books.packet.identity}")
     forged = {"id": str(books.packet)[:6] + "f" * 32} | {name: held[name] for name in ("at", "terms", "entry")}
@@ -346,20 +390,36 @@ async def test_a_packet_that_is_closed_in_redis_alone_is_caught(books: Books) ->
         )
 
 
-async def test_what_redis_has_confirmed_and_the_ledger_has_set_aside_waits_for_a_person(books: Books) -> None:
+@pytest.mark.parametrize(
+    ("decision", "status"), [("NULL, NULL", 2), ("'rejected', now()", 0), ("'replayed', now()", 1)]
+)
+async def test_what_redis_has_confirmed_and_the_ledger_has_set_aside_is_unchecked_until_a_person_rejects_it(
+    books: Books, decision: str, status: int
+) -> None:
     packed = msgspec.msgpack.encode(ShareClaimed(str(books.packet), "mallory", 1, 7, 3)).hex()
     await books.doctor(
-        "INSERT INTO dead_letter (shard, kafka_offset, item, subject, reason, event, packed, at_ms)"
-        f" VALUES ({books.packet.shard}, 999, 0, $packet, 'the ledger holds another', '', decode('{packed}', 'hex'), 1)"
+        "INSERT INTO dead_letter"
+        " (shard, kafka_offset, item, subject, reason, event, packed, at_ms, decision, decided_at)"
+        f" VALUES ({books.packet.shard}, 999, 0, $packet, 'the ledger holds another', '', decode('{packed}', 'hex'), 1,"
+        f" {decision})"
     )
     claims, operation = f"claims:{books.packet.identity}", f"op:{books.packet.identity}"
     async with (
         books.forged(claims, {"mallory": "1 3 1 0", "#3": "mallory"}),
         books.forged(operation, {"next": "3", "taken": "3", "sequence": "3"}),
     ):
-        assert_holds(findings := await books.audited())
-    assert findings.figures["I4"]["set aside, waiting for a person"] == 1
-    assert findings.notes == ["1 dead letters wait for a person: `redpacket deadletters list`"]
+        findings = await books.audited()
+    assert findings.exit_status == status
+    match status:
+        case 0:
+            assert findings.figures["I4"]["set aside, rejected"] == 1
+            assert findings.notes == ["1 dead letters were rejected: whoever was told of them was told wrong"]
+        case 1:
+            assert_caught(findings, I4="confirmed in Redis for mallory|Postgres has bob")
+        case 2:
+            assert findings.figures["I4"]["set aside, waiting for a person"] == 1
+            assert findings.unchecked == ["1 dead letters wait for a person: see `redpacket deadletters list`"]
+            assert await books.deployment.rows("SELECT * FROM audit_mark") == []
 
 
 @pytest.mark.parametrize(

@@ -100,6 +100,23 @@ def test_what_is_set_aside_moves_nothing_where_it_was_set_aside(decision: str | 
     assert "set aside as something else" in judged(batch(CLAIM), (3, 0, 0, 0), other)[1]["I6"][0]
 
 
+@pytest.mark.parametrize(
+    ("record", "counts", "item"),
+    [
+        (batch(CLAIM), (3, 1, 0, 0), 1),
+        (batch(CLAIM), (3, 1, 0, 0), -2),
+        (batch(CLAIM, epoch=2), (2, 0, 0, 1), 0),
+        (Fence(3), (3, 0, 0, 0), 0),
+    ],
+)
+def test_a_letter_of_an_item_that_the_record_does_not_have_is_said(
+    record: Record, counts: tuple[int, int, int, int], item: int
+) -> None:
+    letters: dict[int, Row] = {-1: {"decision": "replayed"}, item: {"decision": "rejected", "packed": b""}}
+    _, wrong = judged(record, counts, letters, {0: [row_of(CLAIM)]} if counts[1] else {})
+    assert wrong == {"I5": [f"dead letter 2-0-{item} was never asked for: the log has no such item"]}
+
+
 def test_a_record_that_cannot_be_decoded_is_settled_only_where_a_person_has_rejected_it() -> None:
     assert "cannot be decoded" in judged(b"junk", (0, 0, 0, 1))[1]["I5"][0]
     assert judged(b"junk", (0, 0, 0, 1), {-1: {"decision": "rejected"}})[1] == {}

@@ -17,6 +17,12 @@ class _Socket:
         assert not self.closed
         self.written.append(data)
 
+    def writelines(self, parts: list[bytes]) -> None:
+        self.write(b"".join(parts))
+
+    def write_eof(self) -> None:
+        self.written.append(b"EOF")
+
     def close(self) -> None:
         self.closed = True
 
@@ -64,3 +70,13 @@ async def test_a_client_that_goes_away_first_fails_nothing() -> None:
     transport.abort()
     await asyncio.sleep(0)
     assert socket.written == []
+
+
+async def test_nothing_overtakes_what_was_written_before_it() -> None:
+    socket, transport = _gathering()
+    transport.write(b"head ")
+    transport.writelines([b"bo", b"dy"])
+    transport.write_eof()
+    assert b"".join(socket.written) == b"head bodyEOF"
+    await asyncio.sleep(0)
+    assert b"".join(socket.written) == b"head bodyEOF"

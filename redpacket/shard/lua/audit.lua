@@ -52,6 +52,8 @@ local function audit_claims(keys, args)
     local owner, held = found[2][i], found[2][i + 1]
     if string.sub(owner, 1, 1) ~= '#' then
       local claim, entry = unpack_claim(owner, held)
+      -- Damaged: nobody's share, which the ledger does not have.
+      if not entry then claim, entry = { owner, 0, 0, 0 }, 0 end
       if pending[entry] == nil then pending[entry] = unconfirmed(fence, entry) end
       if not pending[entry] then claims[#claims + 1] = claim end
     end
@@ -59,5 +61,19 @@ local function audit_claims(keys, args)
   return cmsgpack.pack({ found[1], claims })
 end
 
+-- audit_wallets(packed {owner...}): packed {{owner, credited, reserved}...} of those that are here; or STALE. `credited` is what
+-- some reading of the ledger found, whatever is confirmed.
+local function audit_wallets(keys, args)
+  local fence = open_fence(keys[1])
+  if not fence then return STALE end
+  local wallets = {}
+  for _, owner in ipairs(cmsgpack.unpack(args[1])) do
+    local held = redis.call('HMGET', fence.prefix .. 'wallet:' .. owner, 'credited', 'reserved')
+    if held[1] then wallets[#wallets + 1] = { owner, tonumber(held[1]), tonumber(held[2]) } end
+  end
+  return cmsgpack.pack(wallets)
+end
+
 redis.register_function{ function_name = NAME('audit_operations'), callback = audit_operations, flags = { 'no-writes' } }
 redis.register_function{ function_name = NAME('audit_claims'), callback = audit_claims, flags = { 'no-writes' } }
+redis.register_function{ function_name = NAME('audit_wallets'), callback = audit_wallets, flags = { 'no-writes' } }
