@@ -5,13 +5,13 @@ import select
 from typing import Any
 
 from redpacket.ops.drain import FIRST_REQUEST_S
-from service.protocol import LimitedProtocol
+from service.protocol import ApiProtocol
 
 # How uvicorn serves them; the floor of the bench is served alike.
 SERVED: dict[str, Any] = {"proxy_headers": False, "timeout_keep_alive": 75, "backlog": 4_096}
 
 
-class Connection(LimitedProtocol):
+class Connection(ApiProtocol):
     """One connection, as redpacket.ops.drain wants it."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

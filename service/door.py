@@ -4,12 +4,10 @@ import asyncio
 import time
 
 from redpacket.ops import metrics
-from redpacket.ops.health import PATHS, HealthApp
+from redpacket.ops.health import RAW_PATHS, HealthApp
 from redpacket.ops.request_id import HEADER, begin_request
 from service.claims import App, Receive, Scope
 from service.problems import Code, Message, ProblemError, Send, answer_problem, problem_of
-
-_HEALTH = frozenset(path.encode() for path in PATHS)
 
 
 class Door:
@@ -38,7 +36,7 @@ class Door:
             await send(message)
 
         # Whoever watches this worker has to see it also when it is full.
-        health = scope["raw_path"] in _HEALTH and scope["method"] == "GET"
+        health = scope["raw_path"] in RAW_PATHS and scope["method"] == "GET"
         if self._in_flight >= self._in_flight_max and not health:
             await answer_problem(send_on, ProblemError(Code.OVERLOADED, "Too many requests are under way here."))
             return

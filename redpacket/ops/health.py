@@ -10,6 +10,8 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 PATHS = ("/healthz/live", "/healthz/ready", "/metrics")
+# As they are sent: no other spelling is one of them.
+RAW_PATHS = frozenset(path.encode() for path in PATHS)
 
 
 class HealthApp:
@@ -19,16 +21,18 @@ class HealthApp:
         self._why_not_ready = why_not_ready
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        match scope["path"]:
-            case "/healthz/live":
+        match scope["raw_path"]:
+            case path if path not in RAW_PATHS:
+                await answer(send, 404, b"not found\n")
+            case _ if scope["method"] != "GET":
+                await answer(send, 405, b"method not allowed\n", headers=[(b"allow", b"GET")])
+            case b"/healthz/live":
                 await answer(send, 200, b"live\n")
-            case "/healthz/ready":
+            case b"/healthz/ready":
                 why_not = self._why_not_ready()
                 await answer(send, 503 if why_not else 200, (why_not or "ready").encode() + b"\n")
-            case "/metrics":
-                await answer(send, 200, generate_latest(), CONTENT_TYPE_LATEST)
             case _:
-                await answer(send, 404, b"not found\n")
+                await answer(send, 200, generate_latest(), CONTENT_TYPE_LATEST)
 
 
 async def answer(

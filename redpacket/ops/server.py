@@ -10,6 +10,7 @@ from typing import Any, cast
 import uvicorn
 
 from redpacket.ops.drain import Connection
+from redpacket.ops.protocol import LimitedProtocol
 
 _START_TIMEOUT_S = 10.0
 
@@ -32,10 +33,15 @@ class Server(uvicorn.Server):
 
 @contextlib.asynccontextmanager
 async def serving(
-    app: Any, listening: socket.socket, drain_s: float = 5.0, *, http: Any = "httptools", **options: Any
+    app: Any,
+    listening: socket.socket,
+    drain_s: float = 5.0,
+    *,
+    http: type[LimitedProtocol] = LimitedProtocol,
+    **options: Any,
 ) -> AsyncIterator[Server]:
     """Serves the ASGI `app` on the socket; at the end, requests under way get `drain_s`, in whole seconds or a little
-    more, to finish. `http`: uvicorn's name of a protocol, or a class of ours."""
+    more, to finish. `http`: what speaks with one client."""
     config = uvicorn.Config(
         app,
         http=http,

@@ -1,6 +1,7 @@
 """What stands between a socket and the endpoints: limits on what a client sends, how long he takes, and the way out."""
 
 import asyncio
+import contextlib
 import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -10,12 +11,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from redpacket.ops import drain
+from redpacket.ops import drain, protocol
 from redpacket.ops.drain import move_clients_away
 from redpacket.ops.health import HealthApp, answer
-from redpacket.ops.server import Server, serving
+from redpacket.ops.server import Server, listen, serving
 from redpacket.shard.client import ShardClosedError
-from service import protocol
 from service.connection import Connection
 from service.door import Door
 from service.problems import Problem
@@ -191,8 +191,8 @@ async def test_a_wish_for_another_protocol_is_overheard_however_it_comes(size: i
 async def test_nothing_behind_a_connect_is_taken_for_a_request(connect: Connect) -> None:
     async with running() as service:
         reader, writer = await connect(service)
-        writer.write(b"CONNECT /1 HTTP/1.1\r\n\r\n" + GET % 2)
-        assert (await read_answer(reader))[2] == b"/1"
+        writer.write(b"CONNECT x:1 HTTP/1.1\r\nHost: x:1\r\n\r\n" + GET % 2)
+        assert await read_problem(reader) == (405, "method_not_allowed")
         assert await at_end(reader)
 
 
@@ -386,6 +386,74 @@ async def test_an_answer_that_breaks_off_ends_the_connection(connect: Connect) -
         writer.write(b"GET /late-bug HTTP/1.1\r\n\r\n")
         with pytest.raises(asyncio.IncompleteReadError):
             await read_answer(reader)
+
+
+# The port of health and metrics
+
+
+@asynccontextmanager
+async def running_ops(ready: str = "") -> AsyncIterator[Service]:
+    """Only its address and its server are of use."""
+    service = Service()
+    with listen("127.0.0.1", 0) as listening:
+        service.address = listening.getsockname()
+        async with serving(HealthApp(lambda: ready), listening) as service.server:
+            yield service
+
+
+ENDLESS = {
+    "a header": b"GET /metrics HTTP/1.1\r\nHost: x\r\nA: ",
+    "headers": b"GET /metrics HTTP/1.1\r\nHost: x\r\n",
+    "a path": b"GET /",
+    "trailers": b"GET /metrics HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n",
+}
+
+
+@pytest.mark.parametrize("begun", ENDLESS.values(), ids=ENDLESS)
+async def test_what_has_no_end_is_not_kept_on_the_port_of_health_either(begun: bytes, connect: Connect) -> None:
+    async with running_ops() as service:
+        reader, writer = await connect(service)
+        writer.write(begun)
+        piece = b"A: b\r\n" * 500 if begun.endswith(b"\n") else b"x" * 3_000
+        with contextlib.suppress(ConnectionError):
+            for _ in range(100):
+                writer.write(piece)
+                await writer.drain()
+        # Whether the answer is seen before the connection is reset is chance: that it ends is not.
+        async with asyncio.timeout(LONG_S):
+            with contextlib.suppress(ConnectionError):
+                await reader.read()
+
+
+@pytest.mark.usefixtures("short_patience")
+@pytest.mark.parametrize("raw", [b"", b"GET /metrics HT", b"GET /metrics HTTP/1.1\r\nHost: x\r\n"])
+async def test_what_does_not_come_is_let_go_on_the_port_of_health_too(raw: bytes, connect: Connect) -> None:
+    async with running_ops() as service:
+        reader, writer = await connect(service)
+        writer.write(raw)
+        status, headers, _ = await read_answer(reader)
+        assert (status, headers["connection"]) == (408, "close")
+        assert await at_end(reader)
+
+
+async def test_health_has_one_spelling_and_one_method(connect: Connect) -> None:
+    asked = {
+        b"GET /healthz/live": 200,
+        b"GET /healthz/ready": 503,
+        b"GET /metrics": 200,
+        b"POST /healthz/live": 405,
+        b"DELETE /metrics": 405,
+        b"GET /%6detrics": 404,
+        b"GET /metrics/": 404,
+        b"PUT /": 404,
+        b"FOO /metrics": 405,
+    }
+    async with running_ops("not yet") as service:
+        for start, expected in asked.items():
+            reader, writer = await connect(service)
+            writer.write(start + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+            status, headers, _ = await read_answer(reader)
+            assert (status, headers.get("allow")) == (expected, "GET" if expected == 405 else None), start
 
 
 # The way out
