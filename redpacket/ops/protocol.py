@@ -153,10 +153,6 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def _refuse_late(self) -> None:
         self._reading = None
-        if self.cycle is not None and self.cycle.response_complete and not self._in_headers:
-            # It was answered before its body had come.
-            self.transport.close()
-            return
         detail = f"It has to arrive within {CLIENT_TIMEOUT_S:g} s."
         self._refuse(UnreadableError(HTTPStatus.REQUEST_TIMEOUT, detail))
 
@@ -172,6 +168,10 @@ class LimitedProtocol(HttpToolsProtocol):
                 return
             cycle.disconnected = True
             cycle.message_event.set()
+        elif cycle is not None and not self._in_headers:
+            # It was answered before its body had come.
+            self.transport.close()
+            return
         self.transport.write(self._response(refused))
         self.transport.close()
 

@@ -170,6 +170,31 @@ async def test_nonsense_within_a_body_is_told_at_once(connect: Connect) -> None:
         assert await at_end(reader)
 
 
+@pytest.mark.parametrize("rest", [[b"nonsense\r\n"], [b"2\r\n{}{}\r\n"], [b"0\r\n", *[b"A: b\r\n" * 500] * 10]])
+async def test_what_was_answered_before_its_body_came_is_not_answered_again(
+    rest: list[bytes], connect: Connect
+) -> None:
+    async with running() as service:
+        reader, writer = await connect(service)
+        writer.write(b"POST /1 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+        assert (await read_answer(reader))[2] == b"/1"
+        for piece in rest:
+            writer.write(piece)
+            await asyncio.sleep(0.01)
+        assert await at_end(reader)
+
+
+async def test_what_cannot_be_read_behind_an_answered_request_is_told(connect: Connect) -> None:
+    async with running() as service:
+        for nonsense in (b"GET http://[ HTTP/1.1\r\nHost: x\r\n\r\n", b"nonsense\r\n\r\n"):
+            reader, writer = await connect(service)
+            writer.write(GET % 1)
+            assert (await read_answer(reader))[2] == b"/1"
+            writer.write(nonsense)
+            assert await read_problem(reader) == (400, "invalid_request")
+            assert await at_end(reader)
+
+
 UPGRADE = b"Connection: Upgrade\r\nUpgrade: h2c\r\n"
 
 
