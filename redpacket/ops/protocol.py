@@ -104,12 +104,25 @@ class LimitedProtocol(HttpToolsProtocol):
         size = len(self.url) + sum([len(name) + len(value) + _HEADER_BYTES for name, value in self.headers])
         if size > HEADERS_MAX_BYTES:
             raise _too_large()
+        if why_not := self._why_not_http():
+            raise UnreadableError(HTTPStatus.BAD_REQUEST, why_not)
         if self.parser.get_method() == b"CONNECT":
             raise self._method_not_allowed()  # what follows is not HTTP
         self._asks_upgrade = self.parser.should_upgrade()
         if not self._asks_upgrade:
             super().on_headers_complete()
         self._in_headers = False  # not before: what is refused is the request that these are of
+
+    def _why_not_http(self) -> str:
+        """What the parser lets through, or ''."""
+        version, hosts = self.parser.get_http_version(), [name for name, _ in self.headers].count(b"host")
+        if version not in ("1.0", "1.1"):
+            return f"This is not HTTP/1.1: it says HTTP/{version}."
+        if hosts > 1 or (hosts == 0 and version == "1.1"):
+            return "A request has one header Host."
+        if b"#" in self.url:
+            return "A # is nothing that is sent: it has to be percent-encoded."
+        return ""
 
     def on_message_complete(self) -> None:
         self._in_trailers = False
@@ -131,8 +144,12 @@ class LimitedProtocol(HttpToolsProtocol):
         error = sys.exception()
         if error is not None and isinstance(error.__context__, UnreadableError):
             self._refuse(error.__context__)
-        elif isinstance(error, httptools.HttpParserInvalidMethodError) and _REQUEST_LINE.search(self._parsed):
+        elif _of_another_protocol(error) or (
+            isinstance(error, httptools.HttpParserInvalidMethodError) and _REQUEST_LINE.search(self._parsed)
+        ):
             self._refuse(self._method_not_allowed())
+        elif isinstance(error, httptools.HttpParserCallbackError):
+            self._refuse(UnreadableError(HTTPStatus.BAD_REQUEST, "Its path cannot be read."))
         else:
             self._refuse(UnreadableError(HTTPStatus.BAD_REQUEST, f"This is not HTTP/1.1: {error}."))
 
@@ -141,7 +158,8 @@ class LimitedProtocol(HttpToolsProtocol):
         does. They are read once more without the wish: else the body, and every request behind, would be lost."""
         error = sys.exception()
         assert isinstance(error, httptools.HttpParserUpgrade)
-        start = b"%b %b HTTP/1.1\r\n" % (self.parser.get_method(), self.url)
+        version = self.parser.get_http_version().encode()
+        start = b"%b %b HTTP/%b\r\n" % (self.parser.get_method(), self.url, version)
         fields = b"".join(b"%b: %b\r\n" % field for field in self.headers if field[0] != b"upgrade")
         self.parser = httptools.HttpRequestParser(self)
         self._unparsed = start + fields + b"\r\n" + self._parsed[error.args[0] :]
@@ -185,6 +203,11 @@ class LimitedProtocol(HttpToolsProtocol):
     def tell(self, refused: UnreadableError) -> tuple[dict[str, str], bytes]:
         """Headers and body of the answer, in the words of its port."""
         return {"content-type": "text/plain; charset=utf-8", **refused.headers}, f"{refused.detail}\n".encode()
+
+
+def _of_another_protocol(error: BaseException | None) -> bool:
+    """Whether it tells of a method that the parser knows, but not as one of HTTP, as DESCRIBE. It has no class."""
+    return "Invalid method for HTTP" in str(error)
 
 
 def _too_large() -> UnreadableError:

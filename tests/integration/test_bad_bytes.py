@@ -230,7 +230,7 @@ async def test_what_is_asked_for_by_halves_is_let_go_and_not_done(scene: Scene) 
                 group.create_task(late(head(scene, endpoint, "Transfer-Encoding: chunked") + b"2\r\n{}\r\n"))
 
 
-@pytest.mark.parametrize("method", ["FOO", "get", "PROPFINDX"])
+@pytest.mark.parametrize("method", ["FOO", "get", "PROPFINDX", "DESCRIBE", "SETUP", "CONNECT"])
 async def test_a_method_that_nobody_knows_is_not_allowed(scene: Scene, method: str) -> None:
     for endpoint in ENDPOINTS:
         async with wire(scene) as one:
@@ -238,6 +238,22 @@ async def test_a_method_that_nobody_knows_is_not_allowed(scene: Scene, method: s
             status, headers, body = await one.answer()
             assert (status, json.loads(body)["code"], headers["allow"]) == (405, "method_not_allowed", "GET, POST")
             assert await one.at_end()
+
+
+async def test_what_the_parser_takes_for_http_but_is_not_is_refused(scene: Scene) -> None:
+    for endpoint in ENDPOINTS:
+        good = head(scene, endpoint, "Content-Length: 0")
+        spoilt = [
+            good.replace(b"Host: x\r\n", b""),
+            good.replace(b"Host: x\r\n", b"Host: x\r\nHost: x\r\n"),
+            good.replace(b" HTTP/1.1", b" HTTP/2.0"),
+            good.replace(b" HTTP/1.1", b"#x HTTP/1.1"),
+        ]
+        for raw in spoilt:
+            async with wire(scene) as one:
+                await one.send(raw)
+                assert await one.refusal() == (400, "invalid_request")
+                assert await one.at_end()
 
 
 async def test_head_is_told_without_a_body(scene: Scene) -> None:

@@ -116,7 +116,7 @@ async def at_end(reader: asyncio.StreamReader) -> bool:
     async with asyncio.timeout(LONG_S):
         try:
             return await reader.read() == b""
-        except ConnectionResetError:
+        except ConnectionError:
             return True
 
 
@@ -134,12 +134,19 @@ def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
         b"nonsense\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
         b"GET / HTTP/9.9\r\n\r\n",
-        b"GET /\xff\xfe HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/2.0\r\nHost: x\r\n\r\n",
+        b"GET / HTTP/0.9\r\nHost: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nHost: x\r\n\r\n",
+        b"GET / HTTP/1.0\r\nHost: x\r\nHost: y\r\n\r\n",
+        b"GET /#x HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /?a=b#x HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /\xff\xfe HTTP/1.1\r\nHost: x\r\n\r\n",
         b"GET / HTTP/1.1\r\nNo colon\r\n\r\n",
-        b"GET / HTTP/1.1\r\nA: b\x00c\r\n\r\n",
-        b"POST / HTTP/1.1\r\nContent-Length: x\r\n\r\n",
-        b"POST / HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
-        b"POST / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nA: b\x00c\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: x\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
     ],
 )
 async def test_what_is_not_http_is_told_so_and_closed(raw: bytes, connect: Connect) -> None:
@@ -153,7 +160,7 @@ async def test_what_is_not_http_is_told_so_and_closed(raw: bytes, connect: Conne
 async def test_what_came_whole_before_nonsense_is_answered_and_nothing_after_it(connect: Connect) -> None:
     async with running() as service:
         reader, writer = await connect(service)
-        writer.write(b"GET /wait HTTP/1.1\r\n\r\n" + GET % 2 + b"nonsense\r\n\r\n" + GET % 3)
+        writer.write(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n" + GET % 2 + b"nonsense\r\n\r\n" + GET % 3)
         await service.started.acquire()
         service.go.set()
         assert [(await read_answer(reader))[2] for _ in range(2)] == [b"/wait", b"/2"]
@@ -163,7 +170,7 @@ async def test_what_came_whole_before_nonsense_is_answered_and_nothing_after_it(
 async def test_nonsense_within_a_body_is_told_at_once(connect: Connect) -> None:
     async with running() as service:
         reader, writer = await connect(service)
-        writer.write(b"POST /body HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n")
+        writer.write(b"POST /body HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
         await service.started.acquire()
         writer.write(b"nonsense\r\n")
         assert await read_problem(reader) == (400, "invalid_request")
@@ -202,15 +209,51 @@ UPGRADE = b"Connection: Upgrade\r\nUpgrade: h2c\r\n"
 async def test_a_wish_for_another_protocol_is_overheard_however_it_comes(size: int, connect: Connect) -> None:
     async with running() as service:
         reader, writer = await connect(service)
-        chunked = b"POST /chunks HTTP/1.1\r\n" + UPGRADE + b"Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n"
-        counted = b"POST /body HTTP/1.1\r\n" + UPGRADE + b"Content-Length: 4\r\n\r\nGET "
-        raw = chunked + b"".join(b"GET /%d HTTP/1.1\r\n%b\r\n" % (n, UPGRADE) for n in range(300)) + counted + GET % 300
+        chunked = (
+            b"POST /chunks HTTP/1.1\r\nHost: x\r\n"
+            + UPGRADE
+            + b"Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n"
+        )
+        counted = b"POST /body HTTP/1.1\r\nHost: x\r\n" + UPGRADE + b"Content-Length: 4\r\n\r\nGET "
+        raw = (
+            chunked
+            + b"".join(b"GET /%d HTTP/1.1\r\nHost: x\r\n%b\r\n" % (n, UPGRADE) for n in range(300))
+            + counted
+            + GET % 300
+        )
         for start in range(0, len(raw), size):
             writer.write(raw[start : start + size])
             if size == 1 and start % 500 == 0:
                 await asyncio.sleep(0)
         paths = [b"/chunks", *(b"/%d" % n for n in range(300)), b"/body", b"/300"]
         assert [(await read_answer(reader))[2] for _ in paths] == paths
+
+
+@pytest.mark.parametrize("wish", [b"", UPGRADE])
+async def test_a_connection_of_http_1_0_ends_with_its_answer(wish: bytes, connect: Connect) -> None:
+    async with running() as service:
+        reader, writer = await connect(service)
+        writer.write(b"GET /1 HTTP/1.0\r\n" + wish + b"\r\n")
+        assert (await read_answer(reader))[2] == b"/1"
+        assert await at_end(reader)
+
+
+@pytest.mark.parametrize("method", [b"DESCRIBE", b"ANNOUNCE", b"SETUP", b"FLUSH", b"FOO"])
+async def test_a_method_of_another_protocol_is_not_allowed(method: bytes, connect: Connect) -> None:
+    async with running() as service:
+        reader, writer = await connect(service)
+        writer.write(method + b" / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert await read_problem(reader) == (405, "method_not_allowed")
+        assert await at_end(reader)
+
+
+async def test_nobody_is_told_of_the_parsers_callbacks(connect: Connect) -> None:
+    async with running() as service:
+        for target in (b"/\xff", b"http://[", b"x:y:z"):
+            reader, writer = await connect(service)
+            writer.write(b"GET " + target + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+            status, _, body = await read_answer(reader)
+            assert (status, b"callback" in body) == (400, False), target
 
 
 async def test_nothing_behind_a_connect_is_taken_for_a_request(connect: Connect) -> None:
@@ -236,7 +279,7 @@ async def test_nothing_behind_a_connect_is_taken_for_a_request(connect: Connect)
 async def test_headers_are_limited_however_they_come(headers: bytes, pieces: int, connect: Connect) -> None:
     async with running() as service:
         reader, writer = await connect(service)
-        raw = b"GET / HTTP/1.1\r\n" + headers + b"\r\n"
+        raw = b"GET / HTTP/1.1\r\nHost: x\r\n" + headers + b"\r\n"
         size = len(raw) // pieces + 1
         for start in range(0, len(raw), size):
             writer.write(raw[start : start + size])
@@ -248,14 +291,14 @@ async def test_headers_are_limited_however_they_come(headers: bytes, pieces: int
 async def test_a_long_path_is_limited_too(connect: Connect) -> None:
     async with running() as service:
         reader, writer = await connect(service)
-        writer.write(b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\n\r\n")
+        writer.write(b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n")
         assert await read_problem(reader) == (431, "headers_too_large")
 
 
 async def test_a_header_without_end_is_not_kept(connect: Connect) -> None:
     async with running() as service:
         reader, writer = await connect(service)
-        writer.write(b"GET / HTTP/1.1\r\nA: ")
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nA: ")
         for _ in range(8):
             writer.write(b"x" * 3_000)
             await asyncio.sleep(0)
@@ -266,11 +309,11 @@ async def test_headers_of_each_request_are_counted_anew(connect: Connect) -> Non
     async with running() as service:
         reader, writer = await connect(service)
         for n in range(10):
-            writer.write(b"GET /%d HTTP/1.1\r\nA: %s\r\n\r\n" % (n, b"x" * 10_000))
+            writer.write(b"GET /%d HTTP/1.1\r\nHost: x\r\nA: %s\r\n\r\n" % (n, b"x" * 10_000))
             assert (await read_answer(reader))[2] == b"/%d" % n
 
 
-CHUNKED = b"POST /body HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n"
+CHUNKED = b"POST /body HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n"
 
 
 async def test_a_trailer_is_no_header(connect: Connect) -> None:
@@ -300,12 +343,12 @@ async def test_more_than_are_let_in_are_told_at_once_and_health_is_still_seen(co
     async with running(in_flight_max=2) as service:
         waiting = [await connect(service) for _ in range(2)]
         for _, writer in waiting:
-            writer.write(b"GET /wait HTTP/1.1\r\n\r\n")
+            writer.write(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n")
             await service.started.acquire()
         reader, writer = await connect(service)
         writer.write(GET % 1)
         assert await read_problem(reader) == (503, "overloaded")
-        writer.write(b"GET /healthz/live HTTP/1.1\r\n\r\n")
+        writer.write(b"GET /healthz/live HTTP/1.1\r\nHost: x\r\n\r\n")
         assert (await read_answer(reader))[0] == 200
         service.go.set()
         assert [(await read_answer(reader))[0] for reader, _ in waiting] == [200, 200]
@@ -317,7 +360,7 @@ async def test_more_than_are_let_in_are_told_at_once_and_health_is_still_seen(co
 
 
 @pytest.mark.usefixtures("short_patience")
-@pytest.mark.parametrize("raw", [b"", b"GET", b"GET / HTTP/1.1\r\nA: b\r\n", b"\r\n"])
+@pytest.mark.parametrize("raw", [b"", b"GET", b"GET / HTTP/1.1\r\nHost: x\r\nA: b\r\n", b"\r\n"])
 async def test_a_request_that_does_not_come_ends_the_connection(raw: bytes, connect: Connect) -> None:
     async with running() as service:
         reader, writer = await connect(service)
@@ -330,7 +373,7 @@ async def test_a_request_that_does_not_come_ends_the_connection(raw: bytes, conn
 async def test_a_body_that_does_not_come_ends_the_connection(connect: Connect) -> None:
     async with running() as service:
         reader, writer = await connect(service)
-        writer.write(b"POST /body HTTP/1.1\r\nContent-Length: 3\r\n\r\nx")
+        writer.write(b"POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nx")
         assert await read_problem(reader) == (408, "request_timeout")
         assert await at_end(reader)
 
@@ -340,7 +383,7 @@ async def test_bytes_that_trickle_do_not_help(connect: Connect) -> None:
     async with running() as service:
         reader, writer = await connect(service)
         ended = asyncio.create_task(read_problem(reader))
-        writer.write(b"GET / HTTP/1.1\r\n")
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n")
         async with asyncio.timeout(LONG_S):
             while not ended.done():
                 writer.write(b"A: b\r\n")
@@ -363,7 +406,7 @@ async def test_a_second_request_that_stops_halfway_ends_the_connection(connect: 
 async def test_an_answer_may_take_longer_than_a_request(connect: Connect) -> None:
     async with running() as service:
         reader, writer = await connect(service)
-        writer.write(b"GET /wait HTTP/1.1\r\n\r\n")
+        writer.write(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n")
         await asyncio.sleep(2 * SHORT_S)
         service.go.set()
         assert (await read_answer(reader))[2] == b"/wait"
@@ -373,7 +416,7 @@ async def test_an_answer_may_take_longer_than_a_request(connect: Connect) -> Non
 async def test_a_client_that_does_not_read_is_cut_off(connect: Connect) -> None:
     async with running() as service:
         reader, writer = await connect(service)
-        writer.write(b"GET /much HTTP/1.1\r\n\r\n" * 4)
+        writer.write(b"GET /much HTTP/1.1\r\nHost: x\r\n\r\n" * 4)
         writer.transport.pause_reading()  # type: ignore[attr-defined]
         await asyncio.sleep(3 * SHORT_S)
         writer.transport.resume_reading()  # type: ignore[attr-defined]
@@ -393,14 +436,14 @@ async def test_a_client_that_does_not_read_is_cut_off(connect: Connect) -> None:
 async def test_an_error_that_was_foreseen_has_its_code(connect: Connect) -> None:
     async with running() as service:
         reader, writer = await connect(service)
-        writer.write(b"GET /closed HTTP/1.1\r\n\r\n")
+        writer.write(b"GET /closed HTTP/1.1\r\nHost: x\r\n\r\n")
         assert await read_problem(reader) == (503, "shard_closed")
 
 
 async def test_an_error_that_was_not_foreseen_is_never_a_500(connect: Connect) -> None:
     async with running() as service:
         reader, writer = await connect(service)
-        writer.write(b"GET /bug HTTP/1.1\r\n\r\n" + GET % 1)
+        writer.write(b"GET /bug HTTP/1.1\r\nHost: x\r\n\r\n" + GET % 1)
         assert await read_problem(reader) == (503, "unavailable")
         assert (await read_answer(reader))[2] == b"/1"
 
@@ -408,7 +451,7 @@ async def test_an_error_that_was_not_foreseen_is_never_a_500(connect: Connect) -
 async def test_an_answer_that_breaks_off_ends_the_connection(connect: Connect) -> None:
     async with running() as service:
         reader, writer = await connect(service)
-        writer.write(b"GET /late-bug HTTP/1.1\r\n\r\n")
+        writer.write(b"GET /late-bug HTTP/1.1\r\nHost: x\r\n\r\n")
         with pytest.raises(asyncio.IncompleteReadError):
             await read_answer(reader)
 
@@ -501,7 +544,7 @@ async def test_once_the_worker_stops_every_answer_asks_to_close(connect: Connect
 async def test_what_is_under_way_is_finished_before_the_worker_ends(connect: Connect) -> None:
     async with running() as service:
         reader, writer = await connect(service)
-        writer.write(b"GET /wait HTTP/1.1\r\n\r\n")
+        writer.write(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n")
         await service.started.acquire()
         first_reader, first_writer = await connect(service)
         await asyncio.sleep(0.05)  # accepted, but it has not asked for anything yet
@@ -517,7 +560,7 @@ async def test_what_is_under_way_is_finished_before_the_worker_ends(connect: Con
 async def test_what_takes_too_long_is_told_when_the_worker_ends(connect: Connect) -> None:
     async with running() as service:
         reader, writer = await connect(service)
-        writer.write(b"GET /wait HTTP/1.1\r\n\r\n")
+        writer.write(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n")
         await service.started.acquire()
         service.stop.set()
         problem = asyncio.create_task(read_problem(reader))
@@ -625,7 +668,7 @@ async def test_a_request_that_has_begun_is_waited_for(asked_before: bool, connec
 async def test_less_than_a_second_to_finish_is_not_none(connect: Connect) -> None:
     async with running(drain_s=0.9) as service:
         reader, writer = await connect(service)
-        writer.write(b"GET /wait HTTP/1.1\r\n\r\n")
+        writer.write(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n")
         await service.started.acquire()
         service.stop.set()
         asyncio.get_running_loop().call_later(0.3, service.go.set)
