@@ -13,7 +13,7 @@ from litestar.types import Method
 from redpacket.ops import health
 from service import words
 from service.call import Call
-from service.problems import Problem
+from service.problems import MEDIA_TYPE, Code, Problem
 
 _INTRODUCTION = """\
 Red packets and payments in which a 201 is final: it is never lost, doubled or changed afterwards.
@@ -36,6 +36,32 @@ _HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
     "503": ("Retry-After", {"type": "integer", "minimum": 1, "description": "Seconds after which to ask again."}),
 }
 
+_REQUEST_ID = "X-Request-Id"
+# Any text is taken: one that is not well-formed is replaced, not refused.
+_GIVEN_ID = {
+    "name": _REQUEST_ID,
+    "in": "header",
+    "description": "The caller's own name for the request, of 1-64 of `A-Z a-z 0-9 . _ : -`; else it is given one.",
+    "required": False,
+    "schema": {"type": "string"},
+}
+_TOLD_ID = {
+    "description": "The id of the request.",
+    "required": True,
+    "schema": {"type": "string", "pattern": "^[A-Za-z0-9._:-]{1,64}$"},
+}
+
+_TEXT = {"text/plain": {"schema": {"type": "string"}}}
+_PROBLEM = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+# Answered before the framework: see redpacket/ops/health.py. What each is for, and what its statuses say.
+_HEALTH = {
+    "/healthz/live": ("Whether this process runs.", {"200": "live"}),
+    "/healthz/ready": ("Whether work may be sent here.", {"200": "ready", "503": "why not"}),
+    "/metrics": ("What this process has counted.", {"200": "for Prometheus"}),
+}
+# What is refused before its path is looked at.
+_HEALTH_REFUSALS = (Code.INVALID_REQUEST, Code.METHOD_NOT_ALLOWED, Code.REQUEST_TIMEOUT, Code.HEADERS_TOO_LARGE)
+
 # Where an empty body, which is `{}`, says all.
 _WITHOUT_BODY = ("claim_share", "close_packet")
 
@@ -57,13 +83,12 @@ def describe(api: Router) -> bytes:
     document: dict[str, Any] = described.openapi_schema.to_schema()
     document["components"]["schemas"] = _schemas()
     for operation in _operations(document):
-        for status, (name, schema) in _HEADERS.items():
-            if status in operation["responses"]:
-                described_header = {"description": schema.get("description", name), "required": True, "schema": schema}
-                operation["responses"][status]["headers"] = {name: described_header}
+        operation.setdefault("parameters", []).append(_GIVEN_ID)
         if operation["operationId"] in _WITHOUT_BODY:
             operation["requestBody"]["required"] = False
-    document["paths"] |= _health_paths()
+        for status, response in operation["responses"].items():
+            response["headers"] = _headers(status)
+    document["paths"] |= {path: {"get": _health_operation(path)} for path in health.PATHS}
     return msgspec.json.encode(document)
 
 
@@ -84,22 +109,27 @@ def _operation_id(handler: HTTPRouteHandler, _method: Method, _path: list[Any]) 
     return handler.handler_name
 
 
-def _health_paths() -> dict[str, Any]:
-    """Answered before the framework: see redpacket/ops/health.py."""
-    what = (
-        "Whether this process runs.",
-        "Whether work may be sent here.",
-        "What this process has counted.",
-    )
-    text = {"content": {"text/plain": {"schema": {"type": "string"}}}}
-    answers = ({"200": "live"}, {"200": "ready", "503": "why not"}, {"200": "for Prometheus"})
-    return {
-        path: {
-            "get": {
-                "operationId": path.rpartition("/")[2],
-                "description": description,
-                "responses": {status: {"description": said, **text} for status, said in statuses.items()},
-            }
-        }
-        for path, description, statuses in zip(health.PATHS, what, answers, strict=True)
+def _headers(status: str) -> dict[str, Any]:
+    described = {_REQUEST_ID: _TOLD_ID}
+    if status in _HEADERS:
+        name, schema = _HEADERS[status]
+        described[name] = {"description": schema.get("description", name), "required": True, "schema": schema}
+    return described
+
+
+def _health_operation(path: str) -> dict[str, Any]:
+    description, statuses = _HEALTH[path]
+    # Its 503 is no problem of the API's: nobody is told when to come back.
+    said = {
+        status: {"description": text, "headers": {_REQUEST_ID: _TOLD_ID}, "content": _TEXT}
+        for status, text in statuses.items()
     }
+    refused = {
+        str(code.status): {
+            "description": f"`{code.code}`: {code.title}.",
+            "headers": _headers(str(code.status)),
+            "content": _PROBLEM,
+        }
+        for code in _HEALTH_REFUSALS
+    }
+    return {"operationId": path.rpartition("/")[2], "description": description, "responses": said | refused}

@@ -206,7 +206,7 @@ def _claim_routes(claims: Claims, claim_lists: ClaimLists) -> list[HTTPRouteHand
 def _operation_route(operations: Operations) -> HTTPRouteHandler:
     @get(
         "/operations/{idempotency_key:str}",
-        response_description="Final.",
+        response_description="What became of it, as of now.",
         responses=_answers(_PACKET, status_202=Pending),
     )
     async def see_operation(request: Call, idempotency_key: PathKey) -> Response[Operation]:

@@ -93,6 +93,26 @@ async def test_what_a_client_needs_to_know_of_a_field_is_there(document: dict[st
     assert (asked["properties"]["total"]["minimum"], asked["properties"]["total"]["maximum"]) == (1, 10**12)
     assert "inor units" in asked["properties"]["total"]["description"]
     assert set(schemas["Packet"]["properties"]["state"]["enum"]) == {"open", "sold_out", "closing", "closed", "expired"}
-    (key,) = (it for it in paths["/v1/packets"]["post"]["parameters"] if it["in"] == "header")
+    (key,) = (it for it in paths["/v1/packets"]["post"]["parameters"] if it["name"] == "Idempotency-Key")
     for value, fits in (("k" * 255, True), ("!~", True), ("", False), ("k" * 256, False), ("a b", False), ("é", False)):
         assert bool(re.search(key["schema"]["pattern"], value)) is fits
+
+
+async def test_every_request_may_have_an_id_and_every_answer_has_one(document: dict[str, Any]) -> None:
+    for path, item in document["paths"].items():
+        for operation in item.values():
+            given = [it for it in operation.get("parameters", ()) if it["name"] == "X-Request-Id"]
+            assert [it["required"] for it in given] == ([False] if path.startswith("/v1") else [])
+            assert all(it["headers"]["X-Request-Id"]["required"] for it in operation["responses"].values())
+
+
+async def test_health_tells_what_it_is_refused_with(document: dict[str, Any]) -> None:
+    for path in ("/healthz/live", "/healthz/ready", "/metrics"):
+        responses = document["paths"][path]["get"]["responses"]
+        assert {"200", "400", "405", "408", "431"} <= responses.keys()
+        assert "Allow" in responses["405"]["headers"]
+
+
+async def test_what_may_still_change_is_not_called_final(document: dict[str, Any]) -> None:
+    seen = document["paths"]["/v1/operations/{idempotency_key}"]["get"]["responses"]["200"]
+    assert seen["description"] == "What became of it, as of now."
