@@ -5,7 +5,7 @@ globalThis.crypto ??= (await import("node:crypto")).webcrypto; // which browsers
 const [url, token, id] = process.argv.slice(2);
 
 async function get(path) {
-  const answer = await fetch(`${url}/v1/packets/${id}${path}`, { headers: { Authorization: `Bearer ${token}` } });
+  const answer = await fetch(`${url}/v1/packets/${encodeURIComponent(id)}${path}`, { headers: { Authorization: `Bearer ${token}` } });
   if (!answer.ok) throw new Error(`${answer.status}: ${await answer.text()}`);
   return answer.json();
 }
@@ -27,5 +27,8 @@ const claimed = new Set(claims.map(({ share }) => share));
 const left = amounts.filter((_, at) => !claimed.has(at + 1)).reduce((sum, amount) => sum + amount, 0n);
 if ((await commitment(seed, split)) !== packet.commitment) wrong.push({ commitment: packet.commitment });
 if (claimed.size !== claims.length || left !== BigInt(packet.refunded)) wrong.push({ refunded: packet.refunded });
+if (new Set(claims.map(({ owner }) => owner)).size !== claims.length) wrong.push("somebody has two shares");
+if ((packet.state === "sold_out") !== (claimed.size === shares)) wrong.push({ state: packet.state });
+if (packet.remaining || packet.remaining_shares) wrong.push({ remaining: packet.remaining });
 console.log(wrong.length ? wrong : `all match: ${claims.length} claims of ${shares} shares, ${left} refunded`);
 process.exitCode = wrong.length ? 1 : 0;

@@ -5,6 +5,7 @@ It knows no key of the deployment's, only a token of anybody's to ask with: docs
 
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 
@@ -25,10 +26,11 @@ async def verify_packet(url: str, token: str, packet: str, say: Say) -> int:
     headers = {"Authorization": f"Bearer {token}"}
     try:
         async with httpx.AsyncClient(base_url=url, headers=headers, timeout=_TIMEOUT_S, trust_env=False) as http:
-            seen = await _get(http, f"/v1/packets/{packet}", {})
+            path = f"/v1/packets/{quote(packet, safe='')}"
+            seen = await _get(http, path, {})
             if "seed" not in seen:
                 raise UnverifiableError(f"packet {packet} is {seen['state']}: its seed is published once it is final")
-            claims = [claim async for page in _pages(http, packet) for claim in page]
+            claims = [claim async for page in _pages(http, path) for claim in page]
     except httpx.HTTPError as error:
         raise UnverifiableError(f"the service at {url} does not answer: {error!r}") from None
     problems = list(check_packet(seen, claims))
@@ -68,7 +70,16 @@ def check_packet(packet: Packet, claims: list[dict[str, Any]]) -> Iterator[str]:
     left_minor = sum(amount for share, amount in enumerate(amounts, 1) if share not in by_share)
     if packet["refunded"] != left_minor:
         yield f"{packet['refunded']} went back to the sender, the shares that nobody claimed are {left_minor}"
+    yield from _check_state(packet, len(by_share))
     yield from _check_best(packet, claims)
+
+
+def _check_state(packet: Packet, claimed_shares: int) -> Iterator[str]:
+    """Sold out is what has every share claimed; what is final has nothing left."""
+    if (packet["state"] == "sold_out") != (claimed_shares == packet["shares"]):
+        yield f"it is said to be {packet['state']}, of {packet['shares']} shares {claimed_shares} are claimed"
+    if packet["remaining"] or packet["remaining_shares"]:
+        yield f"{packet['remaining']} in {packet['remaining_shares']} shares are said to remain of what is final"
 
 
 def _check_best(packet: Packet, claims: list[dict[str, Any]]) -> Iterator[str]:
@@ -80,10 +91,10 @@ def _check_best(packet: Packet, claims: list[dict[str, Any]]) -> Iterator[str]:
         yield f"best luck is said to be {told}, it is {best}"
 
 
-async def _pages(http: httpx.AsyncClient, packet: str) -> Any:
+async def _pages(http: httpx.AsyncClient, path: str) -> Any:
     after: str | None = ""
     while after is not None:
-        page = await _get(http, f"/v1/packets/{packet}/claims", {"limit": "200"} | ({"after": after} if after else {}))
+        page = await _get(http, f"{path}/claims", {"limit": "200"} | ({"after": after} if after else {}))
         after = page["next"]
         yield page["claims"]
 
@@ -92,5 +103,8 @@ async def _get(http: httpx.AsyncClient, path: str, params: dict[str, str]) -> Pa
     answer = await http.get(path, params=params)
     if answer.status_code != 200:
         raise UnverifiableError(f"GET {path} is answered {answer.status_code}: {answer.text}")
-    seen: Packet = answer.json()
+    try:
+        seen: Packet = answer.json()
+    except ValueError:
+        raise UnverifiableError(f"GET {path} is answered with what is no JSON") from None
     return seen

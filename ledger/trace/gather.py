@@ -19,6 +19,8 @@ from redpacket.sql import read_queries
 _QUERIES = read_queries("ledger.trace")
 _decode_terms = msgpack.Decoder(Terms).decode
 _CLAIMS_TOLD_MAX = 5
+# Anybody may give all his requests one id.
+_POSTINGS_TOLD_MAX = 100
 
 
 class UntraceableError(Exception):
@@ -54,13 +56,14 @@ class _Tracer:
         self._shards = shards
 
     async def request(self, id: str) -> Story:
-        rows = await self._fetch("postings_of_request", id)
+        rows = await self._fetch("postings_of_request", id, _POSTINGS_TOLD_MAX + 1)
         if not rows:
             raise UntraceableError(
                 f"nothing in the ledger was asked for by a request {id}. What is not settled yet is found by the"
                 " operation's own id; a repeat has left its first request's id"
             )
-        return Story(f"request {id}", tuple([await self._settled(row) for row in rows]))
+        steps = tuple([await self._settled(row) for row in rows[:_POSTINGS_TOLD_MAX]])
+        return Story(f"request {id}", steps, more=len(rows) > _POSTINGS_TOLD_MAX)
 
     async def operation(self, id: OperationId, owner: str | None) -> Story:
         rows = await self._postings(id)

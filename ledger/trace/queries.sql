@@ -14,7 +14,7 @@ ORDER BY p.kafka_offset, p.item
 SELECT p.*, debit.owner AS debit_owner, debit.kind AS debit_kind, credit.owner AS credit_owner, credit.kind AS credit_kind
 FROM posting p JOIN account debit ON debit.id = p.debit_account JOIN account credit ON credit.id = p.credit_account
 WHERE p.request = $1
-ORDER BY p.at, p.shard, p.kafka_offset, p.item
+ORDER BY p.at, p.shard, p.kafka_offset, p.item LIMIT $2
 
 -- name: letters_of
 -- What of it was set aside: by what it freezes, and by what the event says.

@@ -56,9 +56,10 @@ class Step(Struct, frozen=True):
 
 
 class Story(Struct, frozen=True):
-    """`untold`: claims that were left out."""
+    """`untold`: claims that were left out. `more`: a request has asked for more than these steps."""
 
     asked: str
     steps: tuple[Step, ...]
     letters: tuple[Letter, ...] = ()
     untold: int = 0
+    more: bool = False

@@ -29,6 +29,8 @@ def _lines(story: Story) -> Iterator[str]:
         yield f"  {letter.event}"
     if story.untold:
         yield f"and {story.untold} claims: `redpacket trace ID --owner OWNER` tells one"
+    if story.more:
+        yield f"and more: these are the first {len(story.steps)} movements that this request has asked for"
 
 
 def _request(step: Step) -> str:

@@ -20,6 +20,19 @@ def _numbers(text: str) -> list[int]:
     return numbers
 
 
+def _check_text(_: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """What no id and no owner can be is said, and looked for nowhere."""
+    if value is None:
+        return None
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise click.BadParameter(f"{value!r} is not text in UTF-8", param=parameter) from None
+    if not value:
+        raise click.BadParameter("it is empty", param=parameter)
+    return value
+
+
 class _UncheckedError(click.ClickException):
     """Another status than that of a violation."""
 
@@ -72,7 +85,7 @@ def audit(data: Path, as_json: bool, since: str) -> None:
 @data_option
 @click.option("--url", help="Of the service, if it is not the local stack's; then --token, too.")
 @click.option("--token", help="Anybody's; by default one is made, which only the local stack's key can.")
-@click.argument("packet")
+@click.argument("packet", callback=_check_text)
 def verify(data: Path, url: str | None, token: str | None, packet: str) -> None:
     """Recompute a packet's shares from its seed.
 
@@ -95,8 +108,8 @@ def verify(data: Path, url: str | None, token: str | None, packet: str) -> None:
 
 @click.command()
 @deployment_option
-@click.argument("id")
-@click.option("--owner", help="Of a packet: the claim of this person.")
+@click.argument("id", callback=_check_text)
+@click.option("--owner", callback=_check_text, help="Of a packet: the claim of this person.")
 @json_option
 def trace(data: Path, id: str, owner: str | None, as_json: bool) -> None:
     """Tell an operation's whole story.

@@ -5,8 +5,11 @@ import json
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from ledger.trace.gather import UntraceableError, gather_story
+from ledger.trace.words import format_story
+from redpacket.cli import main
 from redpacket.events import ShareClaimed
 from tests.deployment import LONG_S, Deployment, claimed
 from tests.integration.api import Make, claim, send, top_up
@@ -111,6 +114,24 @@ async def test_what_nobody_knows_is_said_to_be_unknown(system: System) -> None:
         status, out, error = await run_command("trace", unknown, "--data", str(system.data))
         assert (status, out) == (1, "")
         assert "Error:" in error
+
+
+async def test_no_more_than_a_hundred_movements_of_a_request_are_told(system: System, client: Make, nonce: str) -> None:
+    packet, request = (await send(client, "alice", nonce, total=9_000, shares=101))["id"], f"crowd-{nonce}"
+    for n in range(101):
+        headers = {"X-Request-Id": request}
+        await client(f"p{n}").post(f"/v1/packets/{packet}/claims", json={}, headers=headers)
+        if n in (99, 100):
+            await _settled(system, packet, n + 1)
+            story = await gather_story(system.settings, request, None)
+            assert (len(story.steps), story.more) == (100, n == 100)
+    assert format_story(story).endswith("\nand more: these are the first 100 movements that this request has asked for")
+
+
+@pytest.mark.parametrize("arguments", [("",), ("\udcff",), ("id", "--owner", ""), ("id", "--owner", "\udcff")])
+def test_what_no_id_can_be_is_a_usage_error(arguments: tuple[str, ...]) -> None:
+    done = CliRunner().invoke(main, ["trace", *arguments])
+    assert (done.exit_code, done.output.count("Error: Invalid value for")) == (2, 1)
 
 
 async def test_the_story_is_told_in_words(system: System, client: Make, nonce: str) -> None:

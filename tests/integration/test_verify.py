@@ -1,13 +1,16 @@
 """`redpacket verify`, and the same in JavaScript: a final packet is what its published seed makes of it."""
 
 import asyncio
+import json
 import shutil
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from redpacket.verify import check_packet
+from redpacket.verify import UnverifiableError, check_packet, verify_packet
 from tests.integration.api import Make, claim, send
 from tests.system import System, run_command
 
@@ -65,10 +68,39 @@ async def test_whatever_differs_from_the_seed_is_named(client: Make, nonce: str)
         "has two shares": (packet, [first, *others, first | {"share": 5}]),
         "best luck": (packet, [it | {"best": not it["best"]} for it in claims]),
         "no such split": (packet | {"min": 900}, claims),
+        "said to be sold_out": (packet | {"state": "sold_out"}, claims),
+        "1 in 0 shares are said to remain": (packet | {"remaining": 1}, claims),
+        "0 in 2 shares are said to remain": (packet | {"remaining_shares": 2}, claims),
         "which is None": (packet, [first | {"share": 6}, *others]),
     }
     for words, (head, listed) in wrong.items():
         assert any(words in problem for problem in check_packet(head, listed)), words
+
+
+@asynccontextmanager
+async def _answering(answers: Mapping[str, object]) -> AsyncIterator[tuple[str, list[str]]]:
+    """A server that answers each path so, and all others with what is no JSON; its URL, and the paths it was asked."""
+    asked: list[str] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        asked.append(head.split()[1].decode())
+        found = answers.get(asked[-1].partition("?")[0])
+        body = b"<html>" if found is None else json.dumps(found).encode()
+        writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+        writer.close()
+        await writer.wait_closed()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        yield f"http://127.0.0.1:{port}", asked
+
+
+async def test_a_packet_is_one_segment_of_the_path_and_what_is_no_json_cannot_be_verified(system: System) -> None:
+    async with _answering({}) as (url, asked):
+        with pytest.raises(UnverifiableError, match="what is no JSON"):
+            await verify_packet(system.settings, url, "../wallet?a#b", lambda _: None)
+    assert asked == ["/v1/packets/..%2Fwallet%3Fa%23b"]
 
 
 async def test_plain_javascript_verifies_the_same(system: System, client: Make, nonce: str) -> None:
@@ -76,9 +108,9 @@ async def test_plain_javascript_verifies_the_same(system: System, client: Make, 
         pytest.skip("node is not installed: docs/verify.mjs cannot be run")
     packet = await _ended(client, nonce, 230, total=5_000, shares=250)
 
-    async def verify(id: str) -> tuple[int | None, str]:
+    async def verify(id: str, url: str = system.url) -> tuple[int | None, str]:
         process = await asyncio.create_subprocess_exec(
-            *("node", str(SCRIPT), system.url, system.token("anyone"), id),
+            *("node", str(SCRIPT), url, system.token("anyone"), id),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
@@ -90,3 +122,16 @@ async def test_plain_javascript_verifies_the_same(system: System, client: Make, 
     status, out = await verify((await send(client, "alice", nonce))["id"])
     assert status == 1
     assert "published once it is final" in out
+    # All else is right in each of these.
+    head, claims = await _seen(client, await _ended(client, nonce, 3, shares=3))
+    path = f"/v1/packets/{head['id']}"
+    for changed, owners, said in (
+        ({}, ("p0", "p0", "p2"), "somebody has two shares"),
+        ({"state": "closed"}, ("p0", "p1", "p2"), "state: 'closed'"),
+        ({"remaining": 1}, ("p0", "p1", "p2"), "remaining: 1"),
+    ):
+        listed = [claim | {"owner": owner} for claim, owner in zip(claims, owners, strict=True)]
+        answers = {path: head | changed, f"{path}/claims": {"claims": listed, "next": None}}
+        async with _answering(answers) as (url, _):
+            status, out = await verify(head["id"], url)
+        assert (status, said in out) == (1, True), out
