@@ -40,7 +40,7 @@ async def nothing_has_moved(scene: Scene, request: pytest.FixtureRequest) -> Asy
     yield
     assert await scene.seen() == before
     await scene.works(endpoint)
-    assert "unexpected" not in _logged(scene.system)[logged:]
+    assert "unexpected: " not in _logged(scene.system)[logged:]
 
 
 def _logged(system: System) -> str:

@@ -98,7 +98,8 @@ async def test_a_link_that_loses_everything_makes_no_answer_untrue_and_once_it_i
         proxy.losing = set()
         assert {await until_final(lambda n=n: claim(n)) for n in range(12)} <= {200, 201}
         assert {await until_final(lambda n=n: send(n)) for n in range(3)} <= {200, 201}
-        assert "unexpected" not in caplog.text
+        # As service/problems.py says it: asyncpg has a word like it for a connection that was cut.
+        assert "unexpected: " not in caplog.text
         await deployment.settled(worker)
         (row,) = await deployment.rows(
             "SELECT (SELECT count(*) FROM packet WHERE owner = 'alice') AS packets,"

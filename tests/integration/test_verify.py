@@ -96,10 +96,10 @@ async def _answering(answers: Mapping[str, object]) -> AsyncIterator[tuple[str, 
         yield f"http://127.0.0.1:{port}", asked
 
 
-async def test_a_packet_is_one_segment_of_the_path_and_what_is_no_json_cannot_be_verified(system: System) -> None:
+async def test_a_packet_is_one_segment_of_the_path_and_what_is_no_json_cannot_be_verified() -> None:
     async with _answering({}) as (url, asked):
         with pytest.raises(UnverifiableError, match="what is no JSON"):
-            await verify_packet(system.settings, url, "../wallet?a#b", lambda _: None)
+            await verify_packet(url, "anybody", "../wallet?a#b", lambda _: None)
     assert asked == ["/v1/packets/..%2Fwallet%3Fa%23b"]
 
 
