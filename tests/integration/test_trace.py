@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -22,11 +23,12 @@ async def _trace(system: System, *arguments: str) -> Any:
     return json.loads(out)
 
 
-async def _settled(system: System, packet: str, claims: int) -> None:
+async def _settled(system: System, packet: str, claims: int = 0, refunds: int = 0) -> None:
+    """Waits until the ledger has the packet, and so much of it."""
     async with asyncio.timeout(LONG_S):
         while True:
-            rows = await system.rows("SELECT count(*) FROM posting WHERE operation = $1 AND kind = 'claim'", packet)
-            if rows[0]["count"] == claims:
+            rows = await system.rows("SELECT kind FROM posting WHERE operation = $1", packet)
+            if Counter(row["kind"] for row in rows) == Counter(packet=1, claim=claims, refund=refunds):
                 return
             await asyncio.sleep(0.05)
 
@@ -75,7 +77,7 @@ async def test_a_packet_s_story_has_its_send_its_claims_and_its_refund(
     packet = await send(client, "alice", nonce, total=900)
     taken = (await claim(client, "bob", packet["id"])).json()
     assert (await client("alice").post(f"/v1/packets/{packet['id']}/close", json={})).status_code == 200
-    await _settled(system, packet["id"], 1)
+    await _settled(system, packet["id"], 1, refunds=1)
     story = await _trace(system, packet["id"])
     assert [step["ledger"]["kind"] for step in story["steps"]] == ["packet", "claim", "refund"]
     sent, claimed, refunded = story["steps"]
@@ -136,6 +138,7 @@ def test_what_no_id_can_be_is_a_usage_error(arguments: tuple[str, ...]) -> None:
 
 async def test_the_story_is_told_in_words(system: System, client: Make, nonce: str) -> None:
     packet = await send(client, "alice", nonce)
+    await _settled(system, packet["id"])
     status, out, _ = await run_command("trace", packet["id"], "--data", str(system.data))
     assert status == 0
     for words in (
