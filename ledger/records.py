@@ -4,11 +4,10 @@ import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-import msgspec
 from aiokafka import ConsumerRecord
 
 from ledger.settle.transaction import LogRecord, Settled
-from redpacket.log.record import Batch, decode_record
+from redpacket.log.record import UNDECODABLE, Batch, decode_record
 from redpacket.ops import metrics
 
 logger = logging.getLogger(__name__)
@@ -23,7 +22,7 @@ def decode(
         raw = record.value or b""
         try:
             logged.append(LogRecord(record.offset, raw, decode_record(raw)))
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except UNDECODABLE:
             logger.exception("offset %d of partition %d cannot be decoded", record.offset, record.partition)
             return logged, record
     return logged, None

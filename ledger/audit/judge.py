@@ -17,7 +17,7 @@ from ledger.audit.findings import Findings
 from ledger.audit.log import LoggedBytes
 from ledger.settle.chain import link
 from redpacket.events import Event, PacketOpened, ShareClaimed
-from redpacket.log.record import Batch, Fence, Record, decode_record
+from redpacket.log.record import UNDECODABLE, Batch, Fence, Record, decode_record
 
 _decode_event = msgspec.msgpack.Decoder(Event).decode
 
@@ -150,7 +150,7 @@ class ShardJudge:
 def _decoded(raw: bytes) -> Record | None:
     try:
         record: Record = decode_record(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNDECODABLE:
         return None
     return record
 

@@ -4,14 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from ledger.trace.story import LogPlace
 from redpacket.events import Event
 from redpacket.log.producer import LogUnavailableError
-from redpacket.log.record import Batch, decode_record
+from redpacket.log.record import UNDECODABLE, Batch, decode_record
 from redpacket.log.stop import stop_within
 from redpacket.settings import Settings
 
@@ -92,7 +91,7 @@ def _batch(raw: bytes) -> Batch | None:
     """None for a fence, and for what nobody can decode."""
     try:
         record = decode_record(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNDECODABLE:
         return None
     return record if isinstance(record, Batch) else None
 

@@ -1,6 +1,6 @@
 """The record: what one message of the log holds. Kafka's partition is the shard."""
 
-from msgspec import Struct, msgpack
+from msgspec import DecodeError, Struct, msgpack
 
 from redpacket.events import Event
 
@@ -27,3 +27,5 @@ Record = Batch | Fence
 
 encode_record = msgpack.Encoder().encode
 decode_record = msgpack.Decoder(Record).decode
+# What it raises for what is no record: neither bad UTF-8 nor nesting that is too deep is a DecodeError.
+UNDECODABLE = (DecodeError, UnicodeDecodeError, RecursionError)
