@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from loadtest.bench.stack import PARTS
+from loadtest.stack import PARTS
 
 
 class Floor(Struct, frozen=True):

@@ -8,14 +8,14 @@ from pathlib import Path
 from msgspec import Struct, json
 
 from loadtest.bench.cases import Case, CaseError, Sender
-from loadtest.bench.cpu import cpu_of_parts, ended_children_s, spent_since
 from loadtest.bench.figures import Figures, Floor, differs, per_unit_us
 from loadtest.bench.floors.http import measure_http
 from loadtest.bench.floors.total import Seen, measure_all
-from loadtest.bench.ledger import Ledger
 from loadtest.bench.load import Fired, fire, write_requests
 from loadtest.bench.people import People, request
-from loadtest.bench.stack import Stack
+from loadtest.cpu import cpu_of_parts, ended_children_s, spent_since
+from loadtest.ledger import Ledger
+from loadtest.stack import Stack
 
 # More than any case can be answered: when they are used up, a run ends early.
 _REQUESTS_PER_S = 20_000

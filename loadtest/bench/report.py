@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from msgspec import json, to_builtins
 
 from loadtest.bench.figures import Figures, Report
-from loadtest.bench.stack import PARTS
+from loadtest.stack import PARTS
 
 _HEADINGS = (
     *("case", "conn", "per s", "p50 ms", "p99 ms", "batch"),

@@ -13,11 +13,11 @@ from msgspec import Struct
 from loadtest.bench.cases import CASES, Sender
 from loadtest.bench.figures import Report
 from loadtest.bench.floors.records import make_topic
-from loadtest.bench.ledger import open_ledger
 from loadtest.bench.load import generator_name
 from loadtest.bench.measure import Bench
 from loadtest.bench.people import make_people
-from loadtest.bench.stack import running_stack
+from loadtest.ledger import open_ledger
+from loadtest.stack import running_stack
 
 
 class Options(Struct, frozen=True):

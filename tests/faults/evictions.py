@@ -8,8 +8,8 @@ from collections.abc import Iterable
 import httpx
 import redis.asyncio
 
+from loadtest.record.words import Asked, Request
 from redpacket.ids import parse_id
-from tests.faults.recorder import Asked, Request
 from tests.system import System
 
 # Less than an empty Redis needs: whatever is cold is evicted, all the time.

@@ -1,14 +1,12 @@
-"""Steady load: carries the plan out, packet by packet, until it is cancelled; and what it left open, at the end."""
+"""Steady load: carries the plan out, packet by packet, until it is cancelled."""
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable
 from itertools import count
 
-from tests.faults.phones import OPERATORS, Phones
-from tests.faults.plan import SENDERS, ClaimPlan, PacketPlan, plan_packet
-from tests.faults.recorder import Answer, Asked, Request
-from tests.faults.told import by_operation
+from loadtest.record.phones import Phones
+from loadtest.record.words import Answer, Asked
+from tests.faults.plan import OPERATORS, SENDERS, ClaimPlan, PacketPlan, plan_packet
 
 # Each is claimed by some 13 people, who look and repeat: about 25 requests.
 PACKETS_PER_S = 2.5
@@ -94,19 +92,3 @@ class Load:
 
     async def _ask(self, asked: Asked, patient: bool, pool: int = 0) -> Answer:
         return await self._phones.until_final(asked, patience_s=PATIENCE_S if patient else 0.0, pool=pool)
-
-
-def unresolved(requests: Iterable[Request]) -> list[Asked]:
-    """The operations of which an outcome is unknown and none is a yes. Where others are a no, they spoke of themselves:
-    what waited in a worker that stood still may have been done since."""
-    open: list[Asked] = []
-    for attempts in by_operation(requests).values():
-        outcomes = {attempt.answer.outcome for attempt in attempts}
-        if "unknown" in outcomes and "ok" not in outcomes:
-            open.append(attempts[0].asked)
-    return open
-
-
-async def resolve(phones: Phones, operations: Iterable[Asked], patience_s: float) -> None:
-    """Repeats each until its outcome is known."""
-    await asyncio.gather(*(phones.until_final(asked, patience_s=patience_s) for asked in operations))

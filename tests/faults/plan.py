@@ -7,6 +7,7 @@ from typing import Any
 
 from msgspec import Struct
 
+OPERATORS = tuple(f"boss-{n}" for n in range(4))
 SENDERS = tuple(f"sender-{n:02d}" for n in range(12))
 PEOPLE = tuple(f"person-{n:03d}" for n in range(150))
 

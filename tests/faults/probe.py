@@ -8,11 +8,12 @@ from itertools import count
 
 import httpx
 
+from loadtest.record.phones import Phones
+from loadtest.record.words import Answer, Asked
 from redpacket.ids import shard_of
 from redpacket.log.producer import LogUnavailableError
 from redpacket.log.topic import LogEnds
-from tests.faults.phones import OPERATORS, Phones
-from tests.faults.recorder import Answer, Asked
+from tests.faults.plan import OPERATORS
 from tests.system import System
 
 # The only times that are judged here, and generously: rehearsals judge the others.

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
-from tests.faults.evidence import Evidence
-from tests.faults.recorder import Request
-from tests.faults.told import by_operation
+from loadtest.auditor.evidence import Evidence
+from loadtest.record.operations import by_operation
+from loadtest.record.words import Request
 
 # What one part of a run was answered, by outcome or code.
 Counts = dict[str, int]

@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from loadtest.auditor.answers import Window
+from loadtest.auditor.audit import audit
+from loadtest.auditor.evidence import Account, Claim, Evidence, Packet, Posting, ShardLog
+from loadtest.record.operations import unresolved
+from loadtest.record.recorder import Recorder, read_requests
+from loadtest.record.words import Answer, Asked, Request
 from redpacket.ids import identity_of
-from tests.faults.audit import audit
-from tests.faults.audit_answers import Window
-from tests.faults.evidence import Account, Claim, Evidence, Packet, Posting, ShardLog
-from tests.faults.load import unresolved
 from tests.faults.plan import plan_packet
-from tests.faults.recorder import Answer, Asked, Recorder, Request, read_requests
 
 KEY = bytes(32)
 AT_S = 1_767_225_600.0  # 2026-01-01
@@ -167,7 +168,9 @@ def again(number: int, outcome: Any, status: int, code: str = "") -> Callable[[]
         (answered(2, body={**BOB, "amount": 51}), "I4 the ledger has Claim"),
         (answered(5, body={**BOB, "share": 2}), "I6 claim bob"),
         (answered(8, body={**BOB, "claimed_at": "2026-01-01T00:00:02.501Z"}), "I4 the ledger has Claim"),
-        (answered(9, body={"claims": [], "next": None}), "I4 the list of claims"),
+        (answered(9, body={"claims": [], "next": None}), "lacks ['bob']"),
+        (answered(9, body={"claims": [{"owner": "bob", **BOB, "amount": 49}], "next": None}), "has bob with (1, 49)"),
+        (answered(9, body={"claims": [{"owner": "bob", **BOB}] * 2, "next": None}), "I6 somebody is twice in the list"),
         (answered(10, body={"owner": "alice", "available": 949, "held": 0}), "I4 alice sees"),
         (without(11), "I1 all wallets together have 950"),
         (without(0), "I5 nobody asked for top-up"),

@@ -12,17 +12,20 @@ import msgspec
 import pytest
 
 from ledger.audit.report import format_table
+from loadtest.auditor.answers import Window
+from loadtest.auditor.audit import audit
+from loadtest.record.operations import resolve, unresolved
+from loadtest.record.phones import TIMEOUT_S, Phones
+from loadtest.record.recorder import Recorder, read_requests
+from loadtest.record.words import Asked, Request
 from redpacket.settings import read_key
 from tests.audited import assert_holds, audited
 from tests.faults import evictions
-from tests.faults.audit import audit
-from tests.faults.audit_answers import Window
-from tests.faults.evidence import gather_evidence
 from tests.faults.faults import Fault, Scene, faults_in_order
-from tests.faults.load import Load, resolve, unresolved
-from tests.faults.phones import Phones
+from tests.faults.gather import gather_evidence
+from tests.faults.load import Load
+from tests.faults.plan import OPERATORS
 from tests.faults.probe import BACK_MAX_S, Probe, log_ends, wait_calm, wait_settled
-from tests.faults.recorder import Asked, Recorder, Request, read_requests
 from tests.faults.report import Episode, in_words, make_report
 from tests.system import System, running_system
 
@@ -43,7 +46,7 @@ async def test_what_was_acknowledged_stands_whatever_fails(tmp_path: Path) -> No
     watch = evictions.EvictionWatch()
     async with running_system(tmp_path / "data", environ=evictions.ENVIRON) as system:
         with Recorder(file) as recorder:
-            async with _probe(system, recorder) as probe, Phones(system, recorder) as phones:
+            async with _probe(system, recorder) as probe, _phones(system, recorder) as phones:
                 episodes = await _fail_one_after_the_other(Scene(system, probe, tmp_path), phones, seed, watch)
                 await _come_to_rest(system, phones, file)
                 await _look_at_the_end(system, phones, file, random.Random(seed))
@@ -63,9 +66,16 @@ async def test_what_was_acknowledged_stands_whatever_fails(tmp_path: Path) -> No
     assert all(watch.by_kind[kind] for kind in evictions.KINDS), f"not all was evicted: {watch.by_kind}"
 
 
+def _phones(system: System, recorder: Recorder, timeout_s: float = TIMEOUT_S) -> Phones:
+    def token_of(owner: str) -> str:
+        return system.token(owner, "operator" if owner in OPERATORS else "")
+
+    return Phones(system.url, token_of, recorder, timeout_s=timeout_s)
+
+
 @asynccontextmanager
 async def _probe(system: System, recorder: Recorder) -> AsyncIterator[Probe]:
-    async with Phones(system, recorder, timeout_s=PROBE_TIMEOUT_S) as phones:
+    async with _phones(system, recorder, PROBE_TIMEOUT_S) as phones:
         probe = Probe(system, phones)
         await probe.start()
         yield probe

@@ -9,7 +9,7 @@ import pytest
 from loadtest.bench.cases import CASES
 from loadtest.bench.floors.http import constant_server
 from loadtest.bench.load import fire, write_requests
-from loadtest.bench.stack import PARTS
+from loadtest.stack import PARTS
 from redpacket.cli import proof
 from tests.system import run_command
 

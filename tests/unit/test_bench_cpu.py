@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from loadtest.bench.cpu import cpu_of_parts, cpu_s, ended_children_s, spent_since
 from loadtest.bench.figures import differs, per_unit_us
-from loadtest.bench.stack import PARTS
+from loadtest.cpu import cpu_of_parts, cpu_s, ended_children_s, spent_since
+from loadtest.stack import PARTS
 
 BURN_S = 0.3
 # Burns that much of its own time each time a line comes, or in a child that it waits for; then answers.

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from contextlib import aclosing
 
 from loadtest.bench.cases import SENT, Sender
-from loadtest.bench.cpu import cpu_of_parts, spent_since
 from loadtest.bench.people import Person
-from loadtest.bench.stack import Stack
+from loadtest.cpu import cpu_of_parts, spent_since
+from loadtest.stack import Stack
 from redpacket.events import PacketTerms
 from redpacket.ids import parse_id, shard_of
 from redpacket.shard.client import ShardClient

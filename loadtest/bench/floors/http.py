@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from loadtest.bench.cpu import cpu_s
 from loadtest.bench.load import fire
+from loadtest.cpu import cpu_s
 
 _SECONDS = 2.0
 _START_S, _STOP_S = 30.0, 10.0

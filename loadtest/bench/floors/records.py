@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from loadtest.bench.cpu import cpu_of_parts, spent_since
-from loadtest.bench.ledger import Ledger
-from loadtest.bench.stack import Stack
+from loadtest.cpu import cpu_of_parts, spent_since
+from loadtest.ledger import Ledger
+from loadtest.stack import Stack
 from redpacket.log.record import Batch, decode_record
 from redpacket.log.topic import create_topic
 

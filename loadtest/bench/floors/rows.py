@@ -7,9 +7,9 @@ from typing import Literal
 
 import asyncpg
 
-from loadtest.bench.cpu import cpu_of_parts, spent_since
-from loadtest.bench.ledger import Ledger
-from loadtest.bench.stack import Stack
+from loadtest.cpu import cpu_of_parts, spent_since
+from loadtest.ledger import Ledger
+from loadtest.stack import Stack
 
 _ROWS = 8_000
 # What is added for each claim, and for each packet sent; and its posting.

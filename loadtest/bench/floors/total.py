@@ -10,9 +10,9 @@ from loadtest.bench.floors.fcalls import measure_claim_calls, measure_send_calls
 from loadtest.bench.floors.http import measure_http
 from loadtest.bench.floors.records import measure_records
 from loadtest.bench.floors.rows import measure_rows
-from loadtest.bench.ledger import Ledger, Written
 from loadtest.bench.people import Person
-from loadtest.bench.stack import Stack
+from loadtest.ledger import Ledger, Written
+from loadtest.stack import Stack
 from redpacket.ids import parse_id
 
 

@@ -4,10 +4,9 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from loadtest.record.operations import by_operation
+from loadtest.record.words import Request
 from redpacket.ids import identity_of
-from tests.faults.recorder import Request
-
-MOVES_MONEY = ("topup", "send", "claim", "close")
 
 
 @dataclass
@@ -38,12 +37,3 @@ def index_requests(requests: Iterable[Request], id_key: bytes) -> Told:
         if asked.kind in ("topup", "send"):
             told.identities[asked.operation] = identity_of(id_key, asked.owner, asked.key)
     return told
-
-
-def by_operation(requests: Iterable[Request]) -> dict[str, list[Request]]:
-    """The attempts at each operation that moves money, in their order."""
-    operations: dict[str, list[Request]] = {}
-    for request in requests:
-        if request.asked.kind in MOVES_MONEY:
-            operations.setdefault(request.asked.operation, []).append(request)
-    return operations

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator
 
 from msgspec import Struct
 
-from tests.faults.audit_funds import SureFunds
-from tests.faults.evidence import Claim, Evidence, Packet
-from tests.faults.recorder import Request
-from tests.faults.told import Told
+from loadtest.auditor.evidence import Claim, Evidence, Packet
+from loadtest.auditor.funds import SureFunds
+from loadtest.auditor.told import Told
+from loadtest.record.words import Request
 
 _REFUSALS = {
     "send": ("insufficient_funds",),

@@ -1,56 +1,16 @@
 """The recorder: what was asked and what came of it, line by line in a file that only it writes and auditors read."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Self
 
 import msgspec
 from msgspec import Struct
 
-Kind = Literal["topup", "send", "claim", "close", "see_packet", "see_claim", "see_claims", "see_wallet"]
-# ok: a final yes. fail: a final no. unknown: 202, 429, a 5xx, no answer in time, a connection that broke.
-Outcome = Literal["ok", "fail", "unknown"]
-
-
-class Asked(Struct, frozen=True, kw_only=True):
-    """One operation: its repeats are equal to it. `key` is the idempotency key where it has one, `packet` the id of the
-    packet that it is about, `body` what is sent."""
-
-    kind: Kind
-    owner: str
-    key: str = ""
-    packet: str = ""
-    body: dict[str, Any] = {}
-
-    @property
-    def operation(self) -> str:
-        """The same for all repeats, and for no other operation."""
-        return " ".join((self.kind, self.owner, self.key, self.packet))
-
-
-class Answer(Struct, frozen=True, kw_only=True):
-    """`status` is 0 where none came; then `code` is what happened instead. `code` and `detail` of a refusal are the
-    API's."""
-
-    outcome: Outcome
-    status: int = 0
-    code: str = ""
-    detail: str = ""
-    body: dict[str, Any] = {}
-    retry_after: bool = False
-
-
-class Request(Struct, frozen=True, kw_only=True):
-    """One attempt at an operation. Times are seconds since 1970; `ended_s` is None where the client went away."""
-
-    number: int
-    asked: Asked
-    started_s: float
-    ended_s: float | None = None
-    answer: Answer = Answer(outcome="unknown", code="went_away")
+from loadtest.record.words import Answer, Asked, Request
 
 
 class _Started(Struct, frozen=True, tag="started"):
@@ -106,16 +66,24 @@ class Recorder:
         self._file.flush()
 
 
-def read_requests(path: Path) -> list[Request]:
-    """Every request of the file, by number."""
+def read_requests(*files: Path) -> list[Request]:
+    """Every request of these files, in the order in which they were asked, numbered in it."""
+    requests = [request for file in files for request in _requests_of(file)]
+    requests.sort(key=lambda it: it.started_s)
+    return [msgspec.structs.replace(it, number=number) for number, it in enumerate(requests, start=1)]
+
+
+def _requests_of(file: Path) -> Iterable[Request]:
     decode = msgspec.json.Decoder(_Started | _Ended).decode
     requests: dict[int, Request] = {}
-    with path.open("rb") as file:
-        for text in file:
-            match decode(text):
+    with file.open("rb") as lines:
+        for line in lines:
+            if not line.endswith(b"\n"):  # its writer was killed in the middle of it
+                break
+            match decode(line):
                 case _Started(number, at_s, asked):
                     requests[number] = Request(number=number, asked=asked, started_s=at_s)
                 case _Ended(number, at_s, answer):
                     started = requests[number]
                     requests[number] = msgspec.structs.replace(started, ended_s=at_s, answer=answer)
-    return list(requests.values())
+    return requests.values()

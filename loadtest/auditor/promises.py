@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from tests.faults.evidence import Claim, Evidence, Packet
-from tests.faults.recorder import Request
-from tests.faults.told import Told
+from loadtest.auditor.evidence import Claim, Evidence, Packet
+from loadtest.auditor.told import Told
+from loadtest.record.words import Request
 
 # What never changes in a packet's body; of the other bodies, everything.
 _FIXED = ("id", "owner", "kind", "total", "shares", "commitment", "expires_at")
@@ -83,12 +83,28 @@ def _check_claims(told: Told, claims: dict[tuple[str, str], Claim]) -> Iterator[
             != (body["packet"], body["share"], body["amount"], _ms(body["claimed_at"]))
         ):
             yield f"I4 the ledger has {held} for {_words(request)}"
+    yield from _check_lists(told, claims)
+
+
+def _check_lists(told: Told, claims: dict[tuple[str, str], Claim]) -> Iterator[str]:
+    """A list has every claim that was acknowledged before it was asked for, unless it goes on; and only true ones."""
+    known: dict[str, dict[str, float]] = {}
+    for request in told.said_yes("claim"):
+        by_owner = known.setdefault(request.asked.packet, {})
+        ended_s = request.ended_s or 0.0
+        by_owner[request.asked.owner] = min(by_owner.get(request.asked.owner, ended_s), ended_s)
     for id, requests in told.by_packet("see_claims").items():
-        held_there = {(it.owner, it.share, it.amount) for it in claims.values() if it.packet == id}
         for request in requests:
-            listed = [(it["owner"], it["share"], it["amount"]) for it in request.answer.body["claims"]]
-            if request.answer.body["next"] is not None or len(listed) != len(held_there) or set(listed) != held_there:
-                yield f"I4 the list of claims of {id} is not the ledger's: {sorted(held_there ^ set(listed))}"
+            listed = {it["owner"]: (it["share"], it["amount"]) for it in request.answer.body["claims"]}
+            if len(listed) != len(request.answer.body["claims"]):
+                yield f"I6 somebody is twice in the list of claims of {id}: {_words(request)}"
+            for owner, what in listed.items():
+                held = claims.get((id, owner))
+                if held is None or what != (held.share, held.amount):
+                    yield f"I4 the list of claims of {id} has {owner} with {what}, the ledger has {held}"
+            acknowledged = {owner for owner, at_s in known.get(id, {}).items() if at_s < request.started_s}
+            if request.answer.body["next"] is None and not acknowledged <= listed.keys():
+                yield f"I4 the list of claims of {id} lacks {sorted(acknowledged - listed.keys())}: {_words(request)}"
 
 
 def _check_repeats(told: Told) -> Iterator[str]:
@@ -124,6 +140,8 @@ def _check_money(told: Told, evidence: Evidence) -> Iterator[str]:
         held = (balances.get((owner, "wallet"), 0), balances.get((owner, "escrow"), 0))
         if (wallet["available"], wallet["held"]) != held:
             yield f"I4 {owner} sees {wallet}, the ledger has {held}"
+    if not seen:
+        return
     topped_up = sum(it.amount for it in evidence.postings if it.kind == "topup")
     in_wallets = sum(wallet["available"] + wallet["held"] for wallet in seen.values())
     if in_wallets != topped_up:

@@ -11,12 +11,12 @@ I8 the hash chain verifies.
 
 from collections.abc import Iterable, Sequence
 
-from tests.faults.audit_answers import Window, check_answers, check_harmless
-from tests.faults.audit_books import check_books
-from tests.faults.audit_told import check_told
-from tests.faults.evidence import Evidence
-from tests.faults.recorder import Request
-from tests.faults.told import index_requests
+from loadtest.auditor.answers import Window, check_answers, check_harmless
+from loadtest.auditor.books import check_books
+from loadtest.auditor.evidence import Evidence
+from loadtest.auditor.promises import check_told
+from loadtest.auditor.told import index_requests
+from loadtest.record.words import Request
 
 
 def audit(requests: Sequence[Request], evidence: Evidence, id_key: bytes, harmless: Iterable[Window] = ()) -> list[str]:

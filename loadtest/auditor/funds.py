@@ -2,8 +2,8 @@
 
 from collections import defaultdict
 
-from tests.faults.recorder import Request
-from tests.faults.told import Told
+from loadtest.auditor.told import Told
+from loadtest.record.words import Request
 
 
 class SureFunds:
