@@ -1,4 +1,4 @@
-"""A stack of the bench's own: `redpacket up` on a folder of its own and free ports, and what is read of it."""
+"""A stack of the load's own: `redpacket up` on a folder of its own and free ports, and what is read of a stack."""
 
 import asyncio
 import re
@@ -26,9 +26,13 @@ PARTS = ("api", "redis", "kafka", "ledger", "postgres")
 
 @dataclass(frozen=True)
 class Stack:
-    state: StackState
+    data: Path
     settings: Settings
-    _process: Process
+
+    @property
+    def state(self) -> StackState:
+        """As it is now: who has died and was started again has another pid. Raises StackError when it has ended."""
+        return read_stack(self.data)
 
     @property
     def url(self) -> str:
@@ -57,6 +61,11 @@ class Stack:
         return [child for child in self.state.children if child.name.split("-")[0] == part]
 
 
+def stack_on(data: Path) -> Stack:
+    """The one that runs there. Raises StackError."""
+    return Stack(data, read_settings(read_stack(data).environ))
+
+
 @asynccontextmanager
 async def running_stack(data: Path, api: int, ledger: int, say: Callable[[str], None]) -> AsyncIterator[Stack]:
     """Started, and stopped at the end, however it comes. Raises StackError."""
@@ -68,9 +77,8 @@ async def running_stack(data: Path, api: int, ledger: int, say: Callable[[str], 
     )
     try:
         await _wait_ready(process, say)
-        state = read_stack(data)
         reading = asyncio.create_task(_drop(process))
-        yield Stack(state, read_settings(state.environ), process)
+        yield stack_on(data)
         reading.cancel()
     finally:
         if process.returncode is None:

@@ -2,7 +2,7 @@
 
 import click
 
-from redpacket.cli import deadletters, proof, stack, workers
+from redpacket.cli import deadletters, proof, rehearsal, stack, workers
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -14,6 +14,7 @@ def main() -> None:
 for command in (
     *(stack.up, stack.ps, stack.roll, stack.token, stack.demo),
     *(proof.audit, proof.verify, proof.trace, proof.bench),
+    rehearsal.rehearse,
     deadletters.deadletters,
     *(workers.migrate, workers.api, workers.ledger),
 ):

@@ -1,12 +1,11 @@
 """The commands by which anyone may check what is promised: audit, verify, trace, bench."""
 
 import sys
-import traceback
 from pathlib import Path
 
 import click
 
-from redpacket.cli.run import data_option, deployment_option, deployment_settings, json_option, or_exit, run
+from redpacket.cli.run import data_option, deployment_option, deployment_settings, json_option, or_exit, run, run_check
 
 # As loadtest/bench/cases.py has them, which is not imported for the sake of --help.
 CASES = ("spread", "hot", "sold_out", "sends")
@@ -31,12 +30,6 @@ def _check_text(_: click.Context, parameter: click.Parameter, value: str | None)
     if not value:
         raise click.BadParameter("it is empty", param=parameter)
     return value
-
-
-class _UncheckedError(click.ClickException):
-    """Another status than that of a violation."""
-
-    exit_code = 2
 
 
 @click.command()
@@ -69,14 +62,7 @@ def audit(data: Path, as_json: bool, since: str) -> None:
     def tell(what: str) -> None:
         click.echo(what, err=True)
 
-    try:
-        findings = run(run_audit(deployment_settings(data), wanted, tell))
-    except click.ClickException as error:
-        raise _UncheckedError(error.message) from None
-    except Exception as error:
-        # A bug: its status must not be that of a violation.
-        traceback.print_exc()
-        raise _UncheckedError(f"the audit was not made, since it failed itself: {error!r}") from error
+    findings = run_check(run_audit(deployment_settings(data), wanted, tell), "the audit")
     click.echo(format_json(findings) if as_json else format_table(findings))
     sys.exit(findings.exit_status)
 

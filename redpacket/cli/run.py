@@ -1,6 +1,7 @@
 """How a command finds its deployment, runs to its end, and says in a sentence what keeps it from that."""
 
 import os
+import traceback
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -61,6 +62,7 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
     from redpacket.books.database import POSTGRES_FAILURES, BooksUnavailableError
     from redpacket.books.deployment import DeploymentError
     from redpacket.log.producer import LogUnavailableError
+    from redpacket.stack.error import StackError
 
     try:
         return uvloop.run(coroutine)
@@ -72,9 +74,28 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
         MigrationError,
         BooksUnavailableError,
         LogUnavailableError,
+        StackError,
     ) as error:
         raise click.ClickException(str(error)) from None
     except KafkaError as error:
         raise click.ClickException(f"kafka: {error!r}") from None
     except POSTGRES_FAILURES as error:
         raise click.ClickException(f"postgres does not do as it should: {error!r}") from None
+
+
+class _UncheckedError(click.ClickException):
+    """Another status than that of what a check has found."""
+
+    exit_code = 2
+
+
+def run_check(coroutine: Coroutine[Any, Any, T], what: str) -> T:
+    """Runs `what` to its end; a sentence and exit status 2 where that cannot be, also for a bug: 1 says that something
+    was found."""
+    try:
+        return run(coroutine)
+    except click.ClickException as error:
+        raise _UncheckedError(error.message) from None
+    except Exception as error:
+        traceback.print_exc()
+        raise _UncheckedError(f"{what} was not made, since it failed itself: {error!r}") from error

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from msgspec import Struct
 
 from loadtest.auditor.evidence import Evidence
-from loadtest.record.operations import by_operation
 from loadtest.record.words import Request
+from loadtest.rehearsal.summary import became_of_unknown
 
 # What one part of a run was answered, by outcome or code.
 Counts = dict[str, int]
@@ -63,7 +63,7 @@ def make_report(
             for episode in episodes
         ],
         answers={kind: _count(it for it in requests if it.asked.kind == kind) for kind in kinds},
-        unknown=_unknown(requests),
+        unknown=became_of_unknown(requests),
         totals=_totals(evidence),
         evicted=evicted,
         violations=violations,
@@ -93,15 +93,6 @@ def _count(requests: Iterable[Request]) -> Counts:
         for it in requests
     )
     return dict(counts.most_common())
-
-
-def _unknown(requests: Iterable[Request]) -> Counts:
-    became: Counter[str] = Counter()
-    for attempts in by_operation(requests).values():
-        outcomes = {it.answer.outcome for it in attempts}
-        if "unknown" in outcomes:
-            became["done" if "ok" in outcomes else "not done" if "fail" in outcomes else "not known"] += 1
-    return dict(became)
 
 
 def _totals(evidence: Evidence) -> Counts:

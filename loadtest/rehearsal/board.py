@@ -1,0 +1,38 @@
+"""The packets that people see, and whether it is time to send one."""
+
+import random
+from collections import deque
+
+# As far as people scroll back.
+_SEEN = 60
+
+
+class Board:
+    """Of one process of the generator: its people send to each other."""
+
+    def __init__(self, claims_per_send: float, chance: random.Random) -> None:
+        self._claims_per_send = claims_per_send
+        self._chance = chance
+        self._packets: deque[str] = deque(maxlen=_SEEN)
+        self._sent = 0
+        self._opened = 0
+
+    def is_time_to_send(self) -> bool:
+        """True as often as it takes for `claims_per_send` packets to be opened for each that is sent."""
+        if self._opened < self._sent * self._claims_per_send:
+            return False
+        self._sent += 1
+        return True
+
+    def post(self, packet: str) -> None:
+        """It was sent, and everybody sees it."""
+        self._packets.append(packet)
+
+    def choose(self, opened: set[str]) -> str | None:
+        """One that the person has not opened, rather a new one; None where there is none."""
+        unopened = [packet for packet in self._packets if packet not in opened]
+        if not unopened:
+            return None
+        self._opened += 1
+        # Of two at random the newer.
+        return unopened[max(self._chance.randrange(len(unopened)) for _ in range(2))]

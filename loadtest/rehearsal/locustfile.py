@@ -1,0 +1,48 @@
+"""What locust runs: the people of one rehearsal, by the plan that the environment variable REHEARSAL_PLAN names."""
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from locust import LoadTestShape, events
+from locust.env import Environment
+from locust.runners import MasterRunner, WorkerRunner
+
+from loadtest.record.recorder import Recorder
+from loadtest.rehearsal.phone import Phone, Stage
+from loadtest.rehearsal.plan import BEGAN, read_plan
+from loadtest.rehearsal.scenarios import SCENARIOS, people_at
+
+PLAN = read_plan(Path(os.environ["REHEARSAL_PLAN"]))
+SCENARIO = SCENARIOS[PLAN.scenario]
+# Of the people that are still missing, so many come within a second.
+_COME_PER_S = 0.5
+
+
+class Person(Phone):
+    abstract = False
+
+
+class Shape(LoadTestShape):
+    abstract = False
+
+    def tick(self) -> tuple[int, float] | None:
+        at_s = self.get_run_time()
+        if at_s > PLAN.seconds:
+            return None
+        return people_at(SCENARIO, PLAN.people, at_s, PLAN.seconds), max(1.0, PLAN.people * _COME_PER_S)
+
+
+def _begin(environment: Environment, **_: Any) -> None:
+    folder, runner = Path(PLAN.folder), environment.runner
+    if not isinstance(runner, WorkerRunner):
+        (folder / BEGAN).write_text(str(time.time()))
+    if not isinstance(runner, MasterRunner):
+        worker = runner.worker_index if isinstance(runner, WorkerRunner) else 0
+        recorder = Recorder(folder / f"requests-{worker}.jsonl")
+        persons = PLAN.persons[worker :: PLAN.processes]
+        Person.stage = Stage(PLAN, SCENARIO, persons, recorder, f"{PLAN.seed}-{worker}")
+
+
+events.test_start.add_listener(_begin)

@@ -1,0 +1,101 @@
+"""Locust, in processes of its own: it patches its whole process for gevent."""
+
+import asyncio
+import sys
+from asyncio.subprocess import STDOUT, Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from signal import SIGTERM
+
+from loadtest.rehearsal.error import RehearsalError
+from loadtest.rehearsal.plan import BEGAN, Plan, read_began, write_plan
+from redpacket.stack.ports import free_ports
+from redpacket.stack.program import guarded
+from redpacket.stack.server import plain_environ
+
+_LOCUSTFILE = Path(__file__).with_name("locustfile.py")
+# For its processes to start and to find each other.
+_START_S = 60.0
+# Who has begun something brings it to an end, for so long; what is still open then is asked for afterwards.
+_FINISH_S = 60
+_STOP_S = _FINISH_S + 30.0
+# Its page stays for so long after the last person has gone.
+_PAGE_STAYS_S = 5
+
+
+class Swarm:
+    """The people of a rehearsal, as they come and go. `began_s`: when the first came, in seconds since 1970."""
+
+    def __init__(self, process: Process, began_s: float, log: Path) -> None:
+        self.pid = process.pid
+        self.began_s = began_s
+        self._process = process
+        self._log = log
+
+    async def finished(self) -> None:
+        """Until all have gone. Raises RehearsalError."""
+        if await self._process.wait():
+            raise RehearsalError(f"locust ended with status {self._process.returncode}: {_end_of(self._log)}")
+
+
+@asynccontextmanager
+async def running_swarm(plan: Plan, url: str, web_port: int | None) -> AsyncIterator[Swarm]:
+    """Started, and ended at the latest with this context. `web_port`: of locust's own page. Raises RehearsalError,
+    StackError."""
+    folder = Path(plan.folder)
+    write_plan(plan, folder / "plan.json")
+    log = folder / "locust.log"
+    with log.open("wb") as output:
+        # In a session of its own: Ctrl-C reaches it through this process only.
+        process = await asyncio.create_subprocess_exec(
+            *guarded(_command(plan, url, web_port), SIGTERM),
+            stdout=output,
+            stderr=STDOUT,
+            env=plain_environ() | {"REHEARSAL_PLAN": str(folder / "plan.json"), "PYTHONUNBUFFERED": "1"},
+            start_new_session=True,
+        )
+    try:
+        yield Swarm(process, await _wait_begun(process, folder / BEGAN, log), log)
+    finally:
+        if process.returncode is None:
+            process.send_signal(SIGTERM)
+            try:
+                async with asyncio.timeout(_STOP_S):
+                    await process.wait()
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+
+
+def _command(plan: Plan, url: str, web_port: int | None) -> list[str]:
+    command = [sys.executable, "-m", "locust", "--locustfile", str(_LOCUSTFILE), "--host", url]
+    command += ["--stop-timeout", str(_FINISH_S), "--loglevel", "WARNING", "--only-summary"]
+    # Whether anything was wrong is not for its own count of failures to say.
+    command += ["--exit-code-on-error", "0"]
+    if web_port is None:
+        command += ["--headless"]
+    else:
+        command += ["--web-host", "127.0.0.1", "--web-port", str(web_port)]
+        command += ["--autostart", "--autoquit", str(_PAGE_STAYS_S)]
+    if plan.processes > 1:
+        (port,) = free_ports(1)
+        command += ["--processes", str(plan.processes), "--master-bind-host", "127.0.0.1"]
+        command += ["--master-bind-port", str(port), "--master-host", "127.0.0.1", "--master-port", str(port)]
+    return command
+
+
+async def _wait_begun(process: Process, file: Path, log: Path) -> float:
+    try:
+        async with asyncio.timeout(_START_S):
+            while process.returncode is None:
+                if (began_s := read_began(file)) is not None:
+                    return began_s
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        raise RehearsalError(f"locust did not begin within {_START_S:.0f} s: {_end_of(log)}") from None
+    raise RehearsalError(f"locust ended with status {process.returncode}: {_end_of(log)}")
+
+
+def _end_of(log: Path) -> str:
+    return log.read_text(errors="replace")[-2_000:].strip() or f"{log} is empty"

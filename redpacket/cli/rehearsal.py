@@ -1,0 +1,140 @@
+"""`redpacket rehearse`: a night's load on a service, and what became of all that people asked for."""
+
+import sys
+import tempfile
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from redpacket.cli.run import deployment_settings, run_check
+
+if TYPE_CHECKING:
+    from loadtest.rehearsal.figures import Figures
+    from loadtest.rehearsal.run import Options
+
+# As loadtest/rehearsal/scenarios.py has them, which is not imported for the sake of --help.
+SCENARIOS = ("steady", "new-years-eve", "red-packet-rain", "hot-packet")
+
+_FOLDER = click.Path(path_type=Path, file_okay=False)
+# It is true, but not good enough.
+_OBJECTIVES_MISSED = 3
+
+
+@click.command()
+@click.argument("name", type=click.Choice(SCENARIOS))
+@click.option(
+    "--users", "people", type=click.IntRange(1, 100_000), help="People at the peak.  [default: the scenario's]"
+)
+@click.option(
+    "--minutes", type=click.FloatRange(0.2, 720), help="How long people come and go.  [default: the scenario's]"
+)
+@click.option(
+    "--host",
+    metavar="URL",
+    help="The service, instead of a stack of its own; the REDPACKET_ settings, or"
+    " --data's stack, say where its servers are: they are asked for the audit.",
+)
+@click.option(
+    "--data",
+    type=_FOLDER,
+    help="Where a stack runs in this folder, that one is rehearsed on; else the stack of"
+    " its own keeps its data there.  [default: a temporary folder]",
+)
+@click.option(
+    "--processes", type=click.IntRange(1, 64), default=1, help="Of the generator; locust shares the people out."
+)
+@click.option("--api", type=click.IntRange(1, 64), default=2, help="API workers of its own stack.")
+@click.option("--ledger", type=click.IntRange(1, 16), default=2, help="Ledger workers of its own stack.")
+@click.option(
+    "--kill",
+    multiple=True,
+    metavar="PROCESS",
+    help="SIGKILL this one at the peak (api-0, ledger-0, redis, kafka,"
+    " postgres); repeatable, one a second. Not with --host.",
+)
+@click.option("--web", is_flag=True, help="Locust's own page, while it runs, on 127.0.0.1.")
+@click.option("--web-port", type=click.IntRange(1, 65_535), default=8089, help="Where that page is.")
+@click.option("--out", type=_FOLDER, help="A new folder for the record and the report.  [default: reports/NAME-TIME]")
+def rehearse(
+    name: str,
+    people: int | None,
+    minutes: float | None,
+    host: str | None,
+    data: Path | None,
+    processes: int,
+    api: int,
+    ledger: int,
+    kill: tuple[str, ...],
+    web: bool,
+    web_port: int,
+    out: Path | None,
+) -> None:
+    """Rehearse a night with locust, and audit it.
+
+    People send packets and open them, as many and when as the scenario says; each request and its outcome is written
+    down, each unknown one is asked again until it is known, and all of it is held against the ledger. Writes one HTML
+    page. Exit status: 0 nothing was lost or doubled and the objectives are met, 1 something was lost, doubled or
+    untrue, 2 it could not be brought to its end, 3 only an objective is missed. docs/rehearsals.md tells more.
+    """
+    from loadtest.rehearsal.run import Options
+    from loadtest.rehearsal.scenarios import SCENARIOS as BY_NAME
+
+    scenario = BY_NAME[name]
+    if kill and host is not None:
+        raise click.UsageError("--kill is for a stack of this machine, --host for one that may be elsewhere")
+    folder = out or Path("reports") / f"{name}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise click.BadParameter(f"a new folder is wanted: {error}", param_hint="--out") from None
+    options = Options(
+        name,
+        people or scenario.people,
+        60 * (minutes or scenario.minutes),
+        processes,
+        kill,
+        web_port if web else None,
+        folder.absolute(),
+    )
+    figures = run_check(_rehearse(options, host, data, api, ledger), "the rehearsal")
+    click.echo(_verdict(figures, folder))
+    sys.exit(0 if figures.holds else _OBJECTIVES_MISSED if figures.is_true else 1)
+
+
+async def _rehearse(options: "Options", host: str | None, data: Path | None, api: int, ledger: int) -> "Figures":
+    from loadtest.rehearsal.run import rehearse
+    from loadtest.stack import running_stack, stack_on
+    from redpacket.stack.error import StackError
+
+    if host is not None:
+        return await rehearse(options, host.rstrip("/"), deployment_settings(data or Path("data")), None, _say)
+    if data is not None:
+        try:
+            running = stack_on(data)
+        except StackError:
+            pass
+        else:
+            return await rehearse(options, running.url, running.settings, running, _say)
+    with tempfile.TemporaryDirectory(prefix="redpacket-rehearsal-") as folder:
+        async with running_stack(data or Path(folder), api, ledger, _say) as stack:
+            return await rehearse(options, stack.url, stack.settings, stack, _say)
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)
+
+
+def _verdict(figures: "Figures", folder: Path) -> str:
+    lines = [f"{name}: {count:,}" for name, count in figures.counts.items()]
+    lines += [
+        f"{it.what}: p50 {it.p50_ms:.0f} ms, p99 {it.p99_ms:.0f} ms, max {it.max_ms:.0f} ms" for it in figures.latencies
+    ]
+    if figures.cpu:
+        lines.append("CPU us for each settled: " + ", ".join(f"{it.part} {it.us_per_claim:.0f}" for it in figures.cpu))
+    lines += [f"{'met' if it.met else 'MISSED'}: {it.name}: {it.measured} ({it.wanted})" for it in figures.objectives]
+    lines += [f"VIOLATION {it}" for it in figures.violations]
+    lines.append(figures.audit)
+    lines.append(f"report: {folder / 'report.html'}")
+    return "\n".join(lines)
