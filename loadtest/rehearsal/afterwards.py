@@ -60,7 +60,7 @@ async def settle_accounts(
 ) -> Aftermath:
     """Raises RehearsalError, AuditError, and what its parts raise where one is away."""
     open = unresolved(read_record(folder))
-    say(f"asking again for {len(open)} operations whose outcome is not known")
+    say(f"asking again for {len(open)} operations that were not known at some time and have no yes")
     await resolve(phones, open, _PATIENCE_S)
     await wait_drained(settings)
     say("everybody looks at his wallet")

@@ -28,7 +28,7 @@ class Shape(LoadTestShape):
     abstract = False
 
     def tick(self) -> tuple[int, float] | None:
-        at_s = self.get_run_time()
+        at_s = self.get_run_time()  # type: ignore[no-untyped-call]
         if at_s > PLAN.seconds:
             return None
         return people_at(SCENARIO, PLAN.people, at_s, PLAN.seconds), max(1.0, PLAN.people * _COME_PER_S)
