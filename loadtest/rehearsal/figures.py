@@ -97,5 +97,9 @@ class Figures(Struct, frozen=True, kw_only=True):
         return not self.violations and self.audit_holds
 
     @property
-    def holds(self) -> bool:
-        return self.is_true and all(it.met for it in self.objectives)
+    def exit_status(self) -> int:
+        """0: it is true, and what was wanted came. 1: something was lost, doubled or untrue. 3: only an objective is
+        missed. (2 is left for a rehearsal that was not brought to its end.)"""
+        if not self.is_true:
+            return 1
+        return 0 if all(it.met for it in self.objectives) else 3

@@ -11,7 +11,7 @@ from locust.runners import MasterRunner, WorkerRunner
 
 from loadtest.record.recorder import Recorder
 from loadtest.rehearsal.phone import Phone, Stage
-from loadtest.rehearsal.plan import BEGAN, read_plan
+from loadtest.rehearsal.plan import BEGAN, STRAINED, read_plan
 from loadtest.rehearsal.scenarios import SCENARIOS, people_at
 
 PLAN = read_plan(Path(os.environ["REHEARSAL_PLAN"]))
@@ -45,4 +45,10 @@ def _begin(environment: Environment, **_: Any) -> None:
         Person.stage = Stage(PLAN, SCENARIO, persons, recorder, f"{PLAN.seed}-{worker}")
 
 
+def _note_strain(**_: Any) -> None:
+    """Locust's own watch: a process above 90 % of a core."""
+    (Path(PLAN.folder) / STRAINED).touch()
+
+
 events.test_start.add_listener(_begin)
+events.cpu_warning.add_listener(_note_strain)

@@ -5,8 +5,9 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-# A file in the folder: when the first person came, in seconds since 1970.
-BEGAN = "began"
+# Files in the folder: when the first person came, in seconds since 1970; and one that is there if a process of the
+# generator was near the end of what a core can do, so that people waited for their own phones too.
+BEGAN, STRAINED = "began", "strained"
 
 
 class Person(Struct, frozen=True):

@@ -27,6 +27,7 @@ _SENDERS_MIN = 32
 # Turns for which there is a packet, beside those of the rehearsal itself: it takes some time to begin.
 _SPARE_TURNS = 20
 _PATIENCE_S = 60.0
+_MEET_S = 10.0
 # A new stack opens its shards within a second; and with more at once the phones would only queue.
 _AT_ONCE = 32
 
@@ -68,6 +69,20 @@ def turns(scenario: Scenario, seconds: float) -> int:
     return math.ceil(seconds / scenario.turn_s) + _SPARE_TURNS
 
 
+async def meet(phones: Phones, cast: Cast) -> None:
+    """Whether the service is there, and takes these tokens. Raises RehearsalError."""
+    asked = Asked(kind="see_wallet", owner=cast.operator.owner)
+    answer = await phones.until_final(asked, patience_s=_MEET_S)
+    if answer.status == 401:
+        raise RehearsalError(
+            "the service does not take tokens signed with the jwt_private.pem of this deployment"
+        )
+    if answer.outcome != "ok":
+        raise RehearsalError(
+            f"the service does not serve: {answer.status or 'no answer'} {answer.code} {answer.detail}"
+        )
+
+
 async def fund_senders(phones: Phones, cast: Cast) -> None:
     """Raises RehearsalError."""
     await _all_done(
@@ -106,6 +121,7 @@ async def make_plan(
 ) -> Plan:
     """Money and packets, really; and what the people are told. Raises RehearsalError."""
     scenario = SCENARIOS[name]
+    await meet(phones, cast)
     say(f"money for {len(cast.senders)} senders")
     await fund_senders(phones, cast)
     packets = []

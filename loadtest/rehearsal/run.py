@@ -67,7 +67,7 @@ async def rehearse(
                 spent_s = meter.spent_s()
             say(f"the ledger had everything after {drained_s:.1f} s")
             aftermath = await settle_accounts(settings, phones, cast, options.folder, say)
-    played = Played(plan, url, swarm.began_s, marks, looks, spent_s, drained_s)
+    played = Played(plan, url, swarm.began_s, marks, looks, spent_s, drained_s, swarm.was_strained())
     figures = figures_of(played, aftermath, stack)
     (options.folder / "report.json").write_bytes(msgspec.json.encode(figures))
     return figures

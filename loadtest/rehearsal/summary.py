@@ -14,6 +14,8 @@ from loadtest.rehearsal.watch import Look
 MOVES = ("send", "claim")
 # Between looks that are farther apart nothing is told of single seconds.
 _LOOKS_APART_S = 3.0
+# Of a second: so much of it was looked at.
+_SEEN_S = 0.99
 
 
 def by_second(
@@ -145,19 +147,18 @@ def _second(at_s: float, began_s: float) -> int:
 
 
 def _settled(looks: Sequence[Look], began_s: float) -> dict[int, int]:
-    """By second, what came into the ledger: between two looks evenly."""
+    """By second, what came into the ledger, where looks stand around all of it: between two of them evenly."""
     came: defaultdict[int, float] = defaultdict(float)
-    known = [look for look in looks if look.settled is not None]
-    for before, after in pairwise(known):
-        assert before.settled is not None
-        assert after.settled is not None
-        if after.at_s - before.at_s > _LOOKS_APART_S:
+    seen_s: defaultdict[int, float] = defaultdict(float)
+    known = [(look.at_s, look.settled) for look in looks if look.settled is not None]
+    for (from_s, before), (to_s, after) in pairwise(known):
+        if to_s - from_s > _LOOKS_APART_S:
             continue
-        rate = (after.settled - before.settled) / (after.at_s - before.at_s)
-        for second in range(_second(before.at_s, began_s), _second(after.at_s, began_s) + 1):
-            begin_s, end_s = began_s + second, began_s + second + 1
-            came[second] += rate * max(0.0, min(end_s, after.at_s) - max(begin_s, before.at_s))
-    return {second: round(count) for second, count in came.items()}
+        for second in range(_second(from_s, began_s), _second(to_s, began_s) + 1):
+            shared_s = min(began_s + second + 1, to_s) - max(began_s + second, from_s)
+            came[second] += (after - before) * shared_s / (to_s - from_s)
+            seen_s[second] += shared_s
+    return {second: round(count) for second, count in came.items() if seen_s[second] > _SEEN_S}
 
 
 def _lag(looks: Sequence[Look], began_s: float) -> dict[int, int]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from signal import SIGTERM
 
 from loadtest.rehearsal.error import RehearsalError
-from loadtest.rehearsal.plan import BEGAN, Plan, read_began, write_plan
+from loadtest.rehearsal.plan import BEGAN, STRAINED, Plan, read_began, write_plan
 from redpacket.stack.ports import free_ports
 from redpacket.stack.program import guarded
 from redpacket.stack.server import plain_environ
@@ -38,13 +38,18 @@ class Swarm:
         if await self._process.wait():
             raise RehearsalError(f"locust ended with status {self._process.returncode}: {_end_of(self._log)}")
 
+    def was_strained(self) -> bool:
+        """Whether people waited for their own phones, too."""
+        return (self._log.parent / STRAINED).exists()
+
 
 @asynccontextmanager
 async def running_swarm(plan: Plan, url: str, web_port: int | None) -> AsyncIterator[Swarm]:
     """Started, and ended at the latest with this context. `web_port`: of locust's own page. Raises RehearsalError,
     StackError."""
     folder = Path(plan.folder)
-    write_plan(plan, folder / "plan.json")
+    file = folder / "plan.json"
+    write_plan(plan, file)
     log = folder / "locust.log"
     with log.open("wb") as output:
         # In a session of its own: Ctrl-C reaches it through this process only.
@@ -52,7 +57,7 @@ async def running_swarm(plan: Plan, url: str, web_port: int | None) -> AsyncIter
             *guarded(_command(plan, url, web_port), SIGTERM),
             stdout=output,
             stderr=STDOUT,
-            env=plain_environ() | {"REHEARSAL_PLAN": str(folder / "plan.json"), "PYTHONUNBUFFERED": "1"},
+            env=plain_environ() | {"REHEARSAL_PLAN": str(file), "PYTHONUNBUFFERED": "1"},
             start_new_session=True,
         )
     try:
@@ -66,6 +71,8 @@ async def running_swarm(plan: Plan, url: str, web_port: int | None) -> AsyncIter
             except TimeoutError:
                 process.kill()
                 await process.wait()
+        # It has everybody's token, and folders of rehearsals are shown to others.
+        file.unlink()
 
 
 def _command(plan: Plan, url: str, web_port: int | None) -> list[str]:
