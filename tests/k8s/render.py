@@ -41,4 +41,4 @@ def render(kubectl: Path, overlay: str) -> Objects:
     )
     assert built.returncode == 0, built.stderr
     assert not built.stderr, f"kustomize warns: {built.stderr}"
-    return list(yaml.safe_load_all(built.stdout))
+    return list(yaml.safe_load_all(built.stdout))  # type: ignore[no-untyped-call]
