@@ -125,6 +125,13 @@ _DOCTORED = (
     ),
     Doctored(settings.commands_are_those_of_the_command_line, "dev", "Deployment api", f"{_CONTAINER} args 4", "9000"),
     Doctored(
+        settings.commands_are_those_of_the_command_line,
+        "rehearsal",
+        "Job rehearsal",
+        f"{_CONTAINER} args 11",
+        "/keys/out",
+    ),
+    Doctored(
         lifecycle.grace_is_longer_than_pre_stop_and_drain,
         "dev",
         "Deployment api",

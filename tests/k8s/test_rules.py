@@ -4,18 +4,15 @@ from collections.abc import Mapping
 
 import pytest
 
-from redpacket.cli import main
 from tests.k8s.objects import Objects, dig, find
 from tests.k8s.render import OVERLAYS
 from tests.k8s.rules import RULES, Rule
-from tests.k8s.rules.settings import commands_are_those_of_the_command_line, settings_of
+from tests.k8s.rules.settings import settings_of
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
 def test_the_overlay_keeps_the_rule(rendered: Mapping[str, Objects], rule: Rule, overlay: str) -> None:
-    if rule is commands_are_those_of_the_command_line and overlay == "rehearsal" and "rehearse" not in main.commands:
-        pytest.skip("there is no `redpacket rehearse` yet")
     assert list(rule(rendered[overlay])) == []
 
 

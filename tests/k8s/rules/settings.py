@@ -99,3 +99,7 @@ def commands_are_those_of_the_command_line(objects: Objects) -> Iterator[str]:
             continue
         if name == "api" and (parsed["host"], parsed["port"]) != ("0.0.0.0", pod.ports["http"]):
             yield f"{pod.name}: nobody can ask at {parsed['host']}:{parsed['port']}"
+        if name == "rehearse":
+            writable = {it["mountPath"] for it in pod.main["volumeMounts"] if not it.get("readOnly")}
+            if str(parsed["out"].parent) not in writable or parsed["host"] != "http://api":
+                yield f"{pod.name}: {parsed}"
