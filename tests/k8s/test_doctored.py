@@ -158,6 +158,7 @@ _DOCTORED = (
         "spec selector matchLabels app.kubernetes.io/component",
         "redis",
     ),
+    Doctored(lifecycle.workers_leave_a_node_one_by_one, "dev", "Cluster postgres", "spec enablePDB"),
     Doctored(lifecycle.workers_are_spread, "dev", "Deployment api", "spec template spec topologySpreadConstraints 1"),
     Doctored(lifecycle.names_lead_somewhere, "dev", "Service api", "spec selector app.kubernetes.io/component", "apis"),
     Doctored(lifecycle.names_lead_somewhere, "dev", "Service api", "spec ports 0 targetPort", "https"),

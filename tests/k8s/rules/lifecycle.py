@@ -43,6 +43,10 @@ def workers_leave_a_node_one_by_one(objects: Objects) -> Iterator[str]:
             yield f"{describe(budget)}: {budget['spec']}"
         if budget["spec"].get("unhealthyPodEvictionPolicy") != "AlwaysAllow":
             yield f"{describe(budget)}: what is not ready keeps its node"
+    # CloudNativePG makes budgets by itself, that of a single instance too.
+    for cluster in of_kind(objects, "Cluster"):
+        if cluster["spec"]["instances"] == 1 and cluster["spec"].get("enablePDB") is not False:
+            yield f"{describe(cluster)}: its one instance keeps its node"
 
 
 def workers_are_spread(objects: Objects) -> Iterator[str]:
