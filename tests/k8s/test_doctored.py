@@ -51,6 +51,12 @@ _DOCTORED = (
     ),
     Doctored(pods.pods_are_restricted, "production", "Kafka redpacket", "spec kafka template initContainer"),
     Doctored(
+        pods.pods_are_restricted, "production", "Kafka redpacket", "spec kafka template pod", {"securityContext": {}}
+    ),
+    Doctored(
+        pods.pods_are_restricted, "production", "KafkaNodePool broker", "spec template", {"kafkaContainer": {"env": []}}
+    ),
+    Doctored(
         pods.namespace_lets_in_only_restricted_pods,
         "dev",
         "Namespace redpacket-dev",

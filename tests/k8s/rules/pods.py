@@ -32,6 +32,14 @@ def pods_are_restricted(objects: Objects) -> Iterator[str]:
         for template in ("kafkaContainer", "initContainer"):
             own = dig(kafka, "spec", "kafka", "template", template, "securityContext") or {}
             yield from _confined(f"{describe(kafka)}, {template}", {}, own)
+    # In Strimzi a pool's template takes the place of the cluster's; and a pod's context that of the operator's fsGroup,
+    # without which Kafka cannot write to its volume.
+    for it in of_kind(objects, "Kafka", "KafkaNodePool"):
+        set_here = dig(it, "spec", "kafka", "template") or dig(it, "spec", "template") or {}
+        if "securityContext" in set_here.get("pod", {}):
+            yield f"{describe(it)}: the context of its pods"
+        if it["kind"] == "KafkaNodePool" and set_here.keys() & {"kafkaContainer", "initContainer"}:
+            yield f"{describe(it)}: containers of its own"
 
 
 def _confined(where: str, of_pod: Object, own: Object) -> Iterator[str]:
