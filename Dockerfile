@@ -14,10 +14,21 @@ COPY loadtest loadtest
 RUN /build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
     && /venv/bin/pip install --no-cache-dir --no-deps --no-index /wheels/*.whl
 
-FROM python:3.13-slim
+FROM build AS build-loadtest
+COPY requirements/loadtest.txt requirements/loadtest.txt
+RUN /venv/bin/pip install --no-cache-dir --require-hashes -r requirements/loadtest.txt
+
+FROM python:3.13-slim AS run
 RUN useradd --uid 10001 --no-create-home redpacket
-COPY --from=build /venv /venv
 USER 10001
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1
 ENTRYPOINT ["redpacket"]
+
+# With locust, for `redpacket rehearse`: docker build --target loadtest
+FROM run AS loadtest
+COPY --from=build-loadtest /venv /venv
+
+# What is built where no target is named.
+FROM run
+COPY --from=build /venv /venv
 CMD ["api", "--host", "0.0.0.0", "--port", "8000"]

@@ -42,3 +42,4 @@ lock:
 	$(LOCK) pyproject.toml -o requirements/run.txt
 	$(LOCK) --group build -o requirements/build.txt
 	$(LOCK) pyproject.toml --all-extras --group build -o requirements/dev.txt
+	$(LOCK) pyproject.toml --extra loadtest --constraint requirements/dev.txt -o requirements/loadtest.txt

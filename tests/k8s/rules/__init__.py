@@ -1,0 +1,41 @@
+"""What must hold of the objects of every overlay. A rule yields a sentence for each violation."""
+
+from collections.abc import Callable, Iterator
+
+from tests.k8s.objects import Objects
+from tests.k8s.rules import alarms, lifecycle, network, pods, redis, scale, schemas, settings
+
+Rule = Callable[[Objects], Iterator[str]]
+
+RULES: tuple[Rule, ...] = (
+    schemas.objects_are_as_kubernetes_has_them,
+    pods.pods_are_restricted,
+    pods.namespace_lets_in_only_restricted_pods,
+    pods.pods_speak_with_no_kubernetes_api,
+    pods.images_have_a_version,
+    pods.migration_is_a_new_job_for_each_version,
+    pods.resources_are_requested,
+    pods.probes_look_at_the_process_alone,
+    settings.settings_are_known_and_whole,
+    settings.servers_are_those_of_the_manifests,
+    settings.commands_are_those_of_the_command_line,
+    lifecycle.grace_is_longer_than_pre_stop_and_drain,
+    lifecycle.api_waits_until_nobody_is_sent_to_it,
+    lifecycle.a_new_worker_is_ready_before_an_old_one_goes,
+    lifecycle.workers_leave_a_node_one_by_one,
+    lifecycle.workers_are_spread,
+    lifecycle.names_lead_somewhere,
+    scale.ledger_workers_are_no_more_than_shards,
+    scale.no_calendar_asks_for_more_than_may_be,
+    scale.one_hand_scales_each_workload,
+    scale.postgres_has_connections_for_all,
+    scale.copies_are_no_more_than_brokers,
+    scale.lag_is_asked_for_where_it_is,
+    redis.redis_is_one_process,
+    redis.redis_keeps_nothing,
+    redis.redis_is_full_in_the_right_order,
+    network.network_lets_through_what_is_needed_and_nothing_else,
+    alarms.metrics_asked_for_are_told,
+    alarms.alarms_are_those_of_the_guide,
+    alarms.every_shard_is_counted,
+)

@@ -1,0 +1,71 @@
+"""Rules about what Prometheus is asked: metrics that there are, alarms that the operations guide names."""
+
+import re
+from collections.abc import Iterator
+
+from prometheus_client.metrics import MetricWrapperBase
+
+from redpacket.ops import metrics
+from tests.k8s.objects import Objects, describe, of_kind
+from tests.k8s.render import ROOT
+from tests.k8s.rules.settings import settings_of
+
+_NAME = re.compile(r"redpacket_[a-z_]+")
+_ALARM_ROW = re.compile(r"^\| (.*?) \| \*\*alarm", re.MULTILINE)
+_SUFFIXES = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}
+
+
+def told_metrics() -> set[str]:
+    """The names of the series that our processes tell, as redpacket/ops/metrics.py lists them."""
+    listed = [it for it in vars(metrics).values() if isinstance(it, MetricWrapperBase)]
+    return {
+        described.name + suffix for it in listed for described in it.describe() for suffix in _SUFFIXES[described.type]
+    }
+
+
+def alarms_of_the_guide() -> set[str]:
+    """The metrics that the table of docs/operations.md marks as alarms; of a row with several, the last."""
+    rows = _ALARM_ROW.findall((ROOT / "docs" / "operations.md").read_text())
+    return {_NAME.findall(row)[-1] for row in rows}
+
+
+def metrics_asked_for_are_told(objects: Objects) -> Iterator[str]:
+    told = told_metrics()
+    for who, expression in _expressions(objects):
+        if unknown := set(_NAME.findall(expression)) - told:
+            yield f"{who} asks for {unknown}"
+
+
+def alarms_are_those_of_the_guide(objects: Objects) -> Iterator[str]:
+    rules = [
+        rule for it in of_kind(objects, "PrometheusRule") for group in it["spec"]["groups"] for rule in group["rules"]
+    ]
+    if not rules:
+        return
+    raised = {name for rule in rules for name in _NAME.findall(rule["expr"])}
+    for name in sorted(raised ^ alarms_of_the_guide()):
+        yield f"{name} is an alarm in one of them only"
+    headings = re.findall(r"^#+ (.*)$", (ROOT / "docs" / "operations.md").read_text(), re.MULTILINE)
+    places = {f"docs/operations.md#{heading.lower().replace(' ', '-')}" for heading in headings}
+    for rule in rules:
+        if rule["annotations"].get("runbook") not in places:
+            yield f"{rule['alert']}: nothing is at {rule['annotations'].get('runbook')}"
+        if "labels" not in rule or rule["labels"].get("severity") not in ("critical", "warning"):
+            yield f"{rule['alert']}: how severe is it?"
+
+
+def every_shard_is_counted(objects: Objects) -> Iterator[str]:
+    for who, expression in _expressions(objects):
+        for counted in re.findall(r"count by .* < (\d+)", expression):
+            if int(counted) != settings_of(objects, "ledger").shards:
+                yield f"{who} counts {counted} shards"
+
+
+def _expressions(objects: Objects) -> Iterator[tuple[str, str]]:
+    for it in of_kind(objects, "PrometheusRule"):
+        for group in it["spec"]["groups"]:
+            yield from ((rule["alert"], rule["expr"]) for rule in group["rules"])
+    for it in of_kind(objects, "ScaledObject"):
+        for trigger in it["spec"]["triggers"]:
+            if "query" in trigger["metadata"]:
+                yield describe(it), trigger["metadata"]["query"]

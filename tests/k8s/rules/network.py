@@ -1,0 +1,87 @@
+"""One rule about the network: what has to get through does, and nothing else."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from tests.k8s.objects import Object, Objects, of_kind, pods, selects
+
+
+@dataclass(frozen=True)
+class _Peer:
+    """`namespace` is '' for ours."""
+
+    name: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    namespace: str = ""
+
+
+_PORTS = (5432, 6379, 8000, 8080, 9090, 9091, 9092, 9100)
+# Those whom others make; `stranger` stands for whatever else runs in the cluster.
+_OTHERS = (
+    _Peer("kafka", {"strimzi.io/cluster": "redpacket"}),
+    _Peer("postgres", {"cnpg.io/cluster": "postgres"}),
+    _Peer("stranger", {"app": "stranger"}),
+    _Peer("cnpg", namespace="cnpg-system"),
+    _Peer("gateway", namespace="gateway"),
+    _Peer("prometheus", namespace="monitoring"),
+    _Peer("stranger elsewhere", namespace="default"),
+)
+_PROCESSES = ("api", "ledger", "migrate", "rehearsal")
+_NEEDED = {
+    *((process, "kafka", 9092) for process in _PROCESSES),
+    *((process, "postgres", 5432) for process in _PROCESSES),
+    *((process, "redis", 6379) for process in ("api", "ledger", "rehearsal")),
+    ("rehearsal", "api", 8000),
+    ("gateway", "api", 8000),
+    ("prometheus", "api", 9100),
+    ("prometheus", "ledger", 9100),
+    *(("kafka", "kafka", port) for port in (9090, 9091)),
+    *((peer, "postgres", port) for peer in ("cnpg", "postgres") for port in (5432, 8000)),
+}
+
+
+def network_lets_through_what_is_needed_and_nothing_else(objects: Objects) -> Iterator[str]:
+    peers = [*(_Peer(it.component, it.labels) for it in pods(objects)), *_OTHERS]
+    here = [it for it in peers if not it.namespace]
+    components = {it.name for it in peers} - ({"gateway"} if not any(of_kind(objects, "HTTPRoute")) else set())
+    components -= {"prometheus"} if not any(of_kind(objects, "PodMonitor")) else set()
+    needed = {it for it in _NEEDED if {it[0], it[1]} <= components}
+    policies = list(of_kind(objects, "NetworkPolicy"))
+    open_ways = {
+        (source.name, target.name, port)
+        for source in peers
+        for target in here
+        for port in _PORTS
+        if _lets(policies, "Ingress", target, source, port)
+        and (source.namespace or _lets(policies, "Egress", source, target, port))
+    }
+    for way in sorted(needed - open_ways):
+        yield f"shut: {way}"
+    for way in sorted(open_ways - needed):
+        yield f"open: {way}"
+    for peer in here:
+        if not _lets(policies, "Egress", peer, _Peer("dns", {"k8s-app": "kube-dns"}, "kube-system"), 53):
+            yield f"no name is found by {peer.name}"
+
+
+def _lets(policies: list[Object], way: str, pod: _Peer, other: _Peer, port: int) -> bool:
+    """Whether `pod` may be asked by (Ingress), or ask (Egress), `other`: anything, where no policy is about it."""
+    ours = [it["spec"] for it in policies if way in it["spec"]["policyTypes"]]
+    ours = [it for it in ours if selects(it["podSelector"], pod.labels)]
+    rules = [rule for it in ours for rule in it.get(way.lower(), ())]
+    return not ours or any(_names(rule, "from" if way == "Ingress" else "to", other, port) for rule in rules)
+
+
+def _names(rule: Object, side: str, other: _Peer, port: int) -> bool:
+    named_port = "ports" not in rule or any(it["port"] == port for it in rule["ports"])
+    return named_port and (side not in rule or any(_is(it, other) for it in rule[side]))
+
+
+def _is(named: Object, other: _Peer) -> bool:
+    assert named.keys() <= {"podSelector", "namespaceSelector"}, named
+    namespace = named.get("namespaceSelector")
+    if namespace is None:
+        in_namespace = not other.namespace
+    else:
+        in_namespace = selects(namespace, {"kubernetes.io/metadata.name": other.namespace})
+    return in_namespace and selects(named.get("podSelector", {}), other.labels)

@@ -1,0 +1,111 @@
+"""Rules about numbers: of workers, and of what each of them takes of the stores."""
+
+from collections.abc import Iterator
+
+from ledger.worker import _CONNECTIONS_MAX as LEDGER_CONNECTIONS
+from redpacket.books.database import _CONNECTIONS_MAX as BOOKS_CONNECTIONS
+from tests.k8s.objects import Object, Objects, describe, dig, find, of_kind, pods
+from tests.k8s.rules.settings import settings_of
+
+# The migration, an audit, a person at the console, and what Postgres keeps for itself and its standbys.
+_OTHER_CONNECTIONS = 30
+
+_BOUNDS = ("minReplicas", "maxReplicas", "minReplicaCount", "maxReplicaCount")
+
+
+def numbers_of(objects: Objects, component: str) -> list[int]:
+    """Every number of workers that a manifest or an autoscaler may ask for."""
+    numbers = [it.workload["spec"].get("replicas", 1) for it in pods(objects) if it.component == component]
+    for scaler in _scalers(objects, component):
+        spec = scaler["spec"]
+        numbers += [
+            spec[it] for it in ("minReplicas", "maxReplicas", "minReplicaCount", "maxReplicaCount") if it in spec
+        ]
+        numbers += [int(it["metadata"]["desiredReplicas"]) for it in spec.get("triggers", ()) if it["type"] == "cron"]
+        numbers += [spec["fallback"]["replicas"]] if "fallback" in spec else []
+    return numbers
+
+
+def _scalers(objects: Objects, component: str) -> list[Object]:
+    scalers = of_kind(objects, "HorizontalPodAutoscaler", "ScaledObject")
+    return [it for it in scalers if it["spec"]["scaleTargetRef"]["name"] == component]
+
+
+def ledger_workers_are_no_more_than_shards(objects: Objects) -> Iterator[str]:
+    shards = settings_of(objects, "ledger").shards
+    if (most := max(numbers_of(objects, "ledger"))) > shards:
+        yield f"{most} ledger workers for {shards} partitions"
+
+
+def no_calendar_asks_for_more_than_may_be(objects: Objects) -> Iterator[str]:
+    """Above its own maximum an autoscaler does not go, whatever its calendar says: silently."""
+    for scaler in of_kind(objects, "ScaledObject"):
+        most = scaler["spec"]["maxReplicaCount"]
+        for trigger in scaler["spec"]["triggers"]:
+            if trigger["type"] == "cron" and int(trigger["metadata"]["desiredReplicas"]) > most:
+                yield f"{describe(scaler)}: {trigger['metadata']}"
+
+
+def one_hand_scales_each_workload(objects: Objects) -> Iterator[str]:
+    """Two autoscalers undo each other's work, and a number in the manifest undoes it at each apply."""
+    for pod in pods(objects):
+        scalers = _scalers(objects, pod.component)
+        if len(scalers) > 1:
+            yield f"{pod.name} is scaled by {', '.join(map(describe, scalers))}"
+        if scalers and "replicas" in pod.workload["spec"]:
+            yield f"{pod.name} has a number, and is scaled by {describe(scalers[0])}"
+        if pod.serves and not scalers and "replicas" not in pod.workload["spec"]:
+            yield f"{pod.name}: nobody says how many"
+    known = {(it.workload["kind"], it.workload["metadata"]["name"]) for it in pods(objects)}
+    for scaler in of_kind(objects, "HorizontalPodAutoscaler", "ScaledObject"):
+        target = scaler["spec"]["scaleTargetRef"]
+        if (target["kind"], target["name"]) not in known:
+            yield f"{describe(scaler)} scales {target}"
+
+
+def postgres_has_connections_for_all(objects: Objects) -> Iterator[str]:
+    """At the most workers of both kinds, while the API is rolled and a quarter of it is there twice."""
+    most_api = max(numbers_of(objects, "api")) * 5 // 4
+    most_ledger = max(numbers_of(objects, "ledger"))
+    wanted = most_api * BOOKS_CONNECTIONS + most_ledger * (BOOKS_CONNECTIONS + LEDGER_CONNECTIONS) + _OTHER_CONNECTIONS
+    given = int(find(objects, "Cluster", "postgres")["spec"]["postgresql"]["parameters"]["max_connections"])
+    if wanted > given:
+        yield f"{most_api} API and {most_ledger} ledger workers may want {wanted} connections of {given}"
+
+
+def copies_are_no_more_than_brokers(objects: Objects) -> Iterator[str]:
+    """What the topic is made with, what Kafka makes others with, and the brokers that there are agree."""
+    settings = settings_of(objects, "migrate")
+    config = find(objects, "Kafka", "redpacket")["spec"]["kafka"]["config"]
+    pools = of_kind(objects, "KafkaNodePool")
+    brokers = sum(it["spec"]["replicas"] for it in pools if "broker" in it["spec"]["roles"])
+    copies, in_sync = settings.kafka_replication, settings.kafka_min_insync
+    if copies > brokers or (brokers > 1) != (in_sync > 1) or in_sync >= copies + (copies == 1):
+        yield f"{copies} copies, {in_sync} of them in sync, on {brokers} brokers"
+    for name, wanted in (
+        ("default.replication.factor", copies),
+        ("offsets.topic.replication.factor", copies),
+        ("transaction.state.log.replication.factor", copies),
+        ("min.insync.replicas", in_sync),
+        ("transaction.state.log.min.isr", in_sync),
+        # Nothing is forgotten, nothing led by one who lacks what was acknowledged, nothing made by a wrong name.
+        ("log.retention.ms", -1),
+        ("log.retention.bytes", -1),
+        ("unclean.leader.election.enable", False),
+        ("auto.create.topics.enable", False),
+    ):
+        if config.get(name) != wanted:
+            yield f"Kafka's {name} is {config.get(name)}, not {wanted}"
+
+
+def lag_is_asked_for_where_it_is(objects: Objects) -> Iterator[str]:
+    """Of this namespace's shards, and not of Kafka, which is not told how far the ledger is."""
+    for scaler in _scalers(objects, "ledger"):
+        namespace = scaler["metadata"]["namespace"]
+        triggers = {it["type"]: it for it in scaler["spec"]["triggers"]}
+        if triggers.keys() != {"prometheus", "cron"}:
+            yield f"{describe(scaler)}: {triggers.keys()}"
+            continue
+        query = dig(triggers["prometheus"], "metadata", "query")
+        if query.count(f'namespace="{namespace}"') != query.count("{"):
+            yield f"{describe(scaler)} asks for others' lag: {query}"

@@ -1,0 +1,298 @@
+"""No rule passes whatever it is shown: each catches an object that somebody has changed."""
+
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any, NamedTuple
+
+import pytest
+
+from tests.k8s.objects import Object, Objects, describe
+from tests.k8s.rules import RULES, Rule, alarms, lifecycle, network, pods, redis, scale, schemas, settings
+
+_CONTAINER = "spec template spec containers 0"
+_GONE = object()
+
+
+class Doctored(NamedTuple):
+    """What is at `path` (keys and indices) of the object is now `value`, or gone; without a path, the object itself."""
+
+    rule: Rule
+    overlay: str
+    object: str
+    path: str
+    value: Any = _GONE
+
+
+_DOCTORED = (
+    Doctored(schemas.objects_are_as_kubernetes_has_them, "dev", "Deployment api", "spec replica", 2),
+    Doctored(schemas.objects_are_as_kubernetes_has_them, "dev", "Service api", "spec ports 0 port", "http"),
+    Doctored(
+        schemas.objects_are_as_kubernetes_has_them, "dev", "Kafka redpacket", "apiVersion", "kafka.strimzi.io/v1beta2"
+    ),
+    Doctored(pods.pods_are_restricted, "dev", "Deployment api", "spec template spec securityContext runAsNonRoot"),
+    Doctored(pods.pods_are_restricted, "dev", "Deployment api", "spec template spec securityContext seccompProfile"),
+    Doctored(pods.pods_are_restricted, "dev", "StatefulSet redis", f"{_CONTAINER} securityContext capabilities"),
+    Doctored(
+        pods.pods_are_restricted, "dev", "StatefulSet redis", f"{_CONTAINER} securityContext readOnlyRootFilesystem"
+    ),
+    Doctored(
+        pods.pods_are_restricted,
+        "dev",
+        "Job migrate-0.1.0",
+        f"{_CONTAINER} securityContext allowPrivilegeEscalation",
+        True,
+    ),
+    Doctored(
+        pods.pods_are_restricted,
+        "rehearsal",
+        "Job rehearsal",
+        "spec template spec volumes 1",
+        {"hostPath": {"path": "/"}},
+    ),
+    Doctored(pods.pods_are_restricted, "production", "Kafka redpacket", "spec kafka template initContainer"),
+    Doctored(
+        pods.pods_are_restricted, "production", "Kafka redpacket", "spec kafka template pod", {"securityContext": {}}
+    ),
+    Doctored(
+        pods.pods_are_restricted, "production", "KafkaNodePool broker", "spec template", {"kafkaContainer": {"env": []}}
+    ),
+    Doctored(
+        pods.namespace_lets_in_only_restricted_pods,
+        "dev",
+        "Namespace redpacket-dev",
+        "metadata labels pod-security.kubernetes.io/enforce",
+        "baseline",
+    ),
+    Doctored(pods.namespace_lets_in_only_restricted_pods, "production", "HTTPRoute api", "metadata namespace"),
+    Doctored(
+        pods.pods_speak_with_no_kubernetes_api,
+        "dev",
+        "Deployment api",
+        "spec template spec automountServiceAccountToken",
+    ),
+    Doctored(pods.images_have_a_version, "dev", "Deployment api", f"{_CONTAINER} image", "redpacket:latest"),
+    Doctored(pods.images_have_a_version, "dev", "StatefulSet redis", f"{_CONTAINER} image", "valkey/valkey"),
+    Doctored(pods.images_have_a_version, "dev", "StatefulSet ledger", f"{_CONTAINER} image", "redpacket:0.0.9"),
+    Doctored(
+        pods.migration_is_a_new_job_for_each_version,
+        "dev",
+        "Job migrate-0.1.0",
+        f"{_CONTAINER} image",
+        "redpacket:0.2.0",
+    ),
+    Doctored(pods.resources_are_requested, "dev", "Deployment api", f"{_CONTAINER} resources requests cpu"),
+    Doctored(pods.resources_are_requested, "dev", "StatefulSet ledger", f"{_CONTAINER} resources limits"),
+    Doctored(pods.resources_are_requested, "production", "KafkaNodePool controller", "spec resources"),
+    Doctored(pods.probes_look_at_the_process_alone, "dev", "Deployment api", f"{_CONTAINER} startupProbe"),
+    Doctored(
+        pods.probes_look_at_the_process_alone,
+        "dev",
+        "StatefulSet ledger",
+        f"{_CONTAINER} livenessProbe httpGet path",
+        "/healthz/ready",
+    ),
+    Doctored(
+        pods.probes_look_at_the_process_alone,
+        "dev",
+        "Deployment api",
+        f"{_CONTAINER} readinessProbe httpGet port",
+        "http",
+    ),
+    Doctored(
+        settings.settings_are_known_and_whole,
+        "dev",
+        "Deployment api",
+        f"{_CONTAINER} env 0",
+        {"name": "REDPACKET_POSTGRES", "value": "postgresql://postgres-rw"},
+    ),
+    Doctored(settings.settings_are_known_and_whole, "dev", "Deployment api", f"{_CONTAINER} envFrom"),
+    Doctored(settings.settings_are_known_and_whole, "dev", "Cluster postgres", ""),
+    Doctored(settings.settings_are_known_and_whole, "dev", "Deployment api", "spec template spec enableServiceLinks"),
+    Doctored(settings.settings_are_known_and_whole, "dev", "StatefulSet ledger", f"{_CONTAINER} env 1"),
+    Doctored(
+        settings.settings_are_known_and_whole, "dev", "Deployment api", f"{_CONTAINER} ports 1 containerPort", 9101
+    ),
+    Doctored(
+        settings.settings_are_known_and_whole,
+        "rehearsal",
+        "Job rehearsal",
+        f"{_CONTAINER} volumeMounts 0 mountPath",
+        "/key",
+    ),
+    Doctored(settings.servers_are_those_of_the_manifests, "dev", "Service redis", "spec ports 0 port", 6380),
+    Doctored(
+        settings.servers_are_those_of_the_manifests, "dev", "Kafka redpacket", "spec kafka listeners 0 port", 9094
+    ),
+    Doctored(
+        settings.commands_are_those_of_the_command_line, "dev", "StatefulSet ledger", f"{_CONTAINER} args 0", "settle"
+    ),
+    Doctored(
+        settings.commands_are_those_of_the_command_line, "dev", "Deployment api", f"{_CONTAINER} args 1", "--bind"
+    ),
+    Doctored(settings.commands_are_those_of_the_command_line, "dev", "Deployment api", f"{_CONTAINER} args 4", "9000"),
+    Doctored(
+        settings.commands_are_those_of_the_command_line,
+        "rehearsal",
+        "Job rehearsal",
+        f"{_CONTAINER} args 11",
+        "/keys/out",
+    ),
+    Doctored(
+        lifecycle.grace_is_longer_than_pre_stop_and_drain,
+        "dev",
+        "Deployment api",
+        "spec template spec terminationGracePeriodSeconds",
+        23,
+    ),
+    Doctored(
+        lifecycle.grace_is_longer_than_pre_stop_and_drain,
+        "dev",
+        "StatefulSet ledger",
+        "spec template spec terminationGracePeriodSeconds",
+        3,
+    ),
+    Doctored(lifecycle.api_waits_until_nobody_is_sent_to_it, "dev", "Deployment api", f"{_CONTAINER} lifecycle"),
+    Doctored(
+        lifecycle.a_new_worker_is_ready_before_an_old_one_goes, "dev", "Deployment api", "spec strategy rollingUpdate"
+    ),
+    Doctored(lifecycle.workers_leave_a_node_one_by_one, "dev", "PodDisruptionBudget api", "spec maxUnavailable", 0),
+    Doctored(lifecycle.workers_leave_a_node_one_by_one, "dev", "PodDisruptionBudget ledger", ""),
+    Doctored(
+        lifecycle.workers_leave_a_node_one_by_one,
+        "dev",
+        "PodDisruptionBudget api",
+        "spec selector matchLabels app.kubernetes.io/component",
+        "redis",
+    ),
+    Doctored(lifecycle.workers_leave_a_node_one_by_one, "dev", "Cluster postgres", "spec enablePDB"),
+    Doctored(lifecycle.workers_are_spread, "dev", "Deployment api", "spec template spec topologySpreadConstraints 1"),
+    Doctored(lifecycle.names_lead_somewhere, "dev", "Service api", "spec selector app.kubernetes.io/component", "apis"),
+    Doctored(lifecycle.names_lead_somewhere, "dev", "Service api", "spec ports 0 targetPort", "https"),
+    Doctored(lifecycle.names_lead_somewhere, "dev", "StatefulSet ledger", "spec serviceName", "ledgers"),
+    Doctored(lifecycle.names_lead_somewhere, "production", "HTTPRoute api", "spec rules 0 backendRefs 0 port", 8000),
+    Doctored(
+        lifecycle.names_lead_somewhere, "production", "PodMonitor redpacket", "spec podMetricsEndpoints 0 port", "http"
+    ),
+    Doctored(scale.ledger_workers_are_no_more_than_shards, "dev", "StatefulSet ledger", "spec replicas", 17),
+    Doctored(
+        scale.ledger_workers_are_no_more_than_shards, "production", "ScaledObject ledger", "spec maxReplicaCount", 17
+    ),
+    Doctored(scale.no_calendar_asks_for_more_than_may_be, "production", "ScaledObject api", "spec maxReplicaCount", 20),
+    Doctored(scale.one_hand_scales_each_workload, "production", "StatefulSet ledger", "spec replicas", 2),
+    Doctored(scale.one_hand_scales_each_workload, "dev", "StatefulSet ledger", "spec replicas"),
+    Doctored(
+        scale.one_hand_scales_each_workload,
+        "production",
+        "ScaledObject ledger",
+        "spec scaleTargetRef",
+        {"kind": "Deployment", "name": "api"},
+    ),
+    Doctored(
+        scale.postgres_has_connections_for_all,
+        "production",
+        "Cluster postgres",
+        "spec postgresql parameters max_connections",
+        "400",
+    ),
+    Doctored(scale.copies_are_no_more_than_brokers, "production", "KafkaNodePool broker", "spec replicas", 2),
+    Doctored(
+        scale.copies_are_no_more_than_brokers, "production", "Kafka redpacket", "spec kafka config log.retention.ms"
+    ),
+    Doctored(
+        scale.copies_are_no_more_than_brokers, "dev", "Kafka redpacket", "spec kafka config min.insync.replicas", 2
+    ),
+    Doctored(scale.lag_is_asked_for_where_it_is, "rehearsal", "ScaledObject ledger", "metadata namespace", "redpacket"),
+    Doctored(
+        scale.lag_is_asked_for_where_it_is, "production", "ScaledObject ledger", "spec triggers 0 type", "apache-kafka"
+    ),
+    Doctored(redis.redis_is_one_process, "dev", "StatefulSet redis", "spec replicas", 2),
+    Doctored(redis.redis_is_one_process, "dev", "HorizontalPodAutoscaler api", "spec scaleTargetRef name", "redis"),
+    Doctored(redis.redis_is_one_process, "dev", "Deployment api", f"{_CONTAINER} image", "valkey/valkey:9.1"),
+    Doctored(redis.redis_keeps_nothing, "dev", "StatefulSet redis", "spec volumeClaimTemplates", [{}]),
+    Doctored(redis.redis_keeps_nothing, "production", "StatefulSet redis", f"{_CONTAINER} args 3", "yes"),
+    Doctored(redis.redis_keeps_nothing, "production", "StatefulSet redis", f"{_CONTAINER} args 5", "allkeys-lru"),
+    Doctored(
+        redis.redis_is_full_in_the_right_order, "production", "StatefulSet redis", f"{_CONTAINER} args 7", "2048mb"
+    ),
+    Doctored(
+        redis.redis_is_full_in_the_right_order,
+        "production",
+        "StatefulSet redis",
+        f"{_CONTAINER} resources limits memory",
+        "3Gi",
+    ),
+    *(
+        Doctored(network.network_lets_through_what_is_needed_and_nothing_else, overlay, f"NetworkPolicy {policy}", "")
+        for overlay, policy in (
+            ("production", "default-deny"),
+            ("production", "dns"),
+            ("production", "to-stores"),
+            ("production", "to-redis"),
+            ("production", "redis"),
+            ("production", "kafka"),
+            ("production", "postgres"),
+            ("production", "gateway-to-api"),
+            ("production", "prometheus-to-ops"),
+            ("rehearsal", "rehearsal-from"),
+            ("rehearsal", "rehearsal-to-api"),
+        )
+    ),
+    Doctored(
+        network.network_lets_through_what_is_needed_and_nothing_else,
+        "production",
+        "NetworkPolicy redis",
+        "spec ingress 0 from",
+    ),
+    Doctored(
+        alarms.metrics_asked_for_are_told,
+        "production",
+        "PrometheusRule redpacket",
+        "spec groups 0 rules 0 expr",
+        "redpacket_shard_opened == 0",
+    ),
+    Doctored(
+        alarms.metrics_asked_for_are_told,
+        "production",
+        "ScaledObject ledger",
+        "spec triggers 0 metadata query",
+        "sum(redpacket_lag_records)",
+    ),
+    Doctored(alarms.alarms_are_those_of_the_guide, "production", "PrometheusRule redpacket", "spec groups 0 rules 2"),
+    Doctored(
+        alarms.alarms_are_those_of_the_guide,
+        "production",
+        "PrometheusRule redpacket",
+        "spec groups 0 rules 0 annotations runbook",
+        "docs/operations.md#a-shard-is-shut",
+    ),
+    Doctored(
+        alarms.every_shard_is_counted,
+        "production",
+        "PrometheusRule redpacket",
+        "spec groups 0 rules 1 expr",
+        "count by (namespace) (count by (namespace, shard) (redpacket_shard_open)) < 8",
+    ),
+)
+
+
+def _doctor(objects: Objects, case: Doctored) -> list[Object]:
+    doctored = deepcopy(list(objects))
+    (place,) = (place for place, it in enumerate(doctored) if describe(it) == case.object)
+    at: Any = doctored
+    *way, last = [place, *(int(key) if key.isdigit() else key for key in case.path.split())]
+    for key in way:
+        at = at[key]
+    if case.value is _GONE:
+        del at[last]
+    else:
+        at[last] = case.value
+    return doctored
+
+
+@pytest.mark.parametrize("case", _DOCTORED, ids=lambda case: f"{case.rule.__name__}-{case.object}-{case.path}")
+def test_the_rule_catches(rendered: Mapping[str, Objects], case: Doctored) -> None:
+    assert list(case.rule(_doctor(rendered[case.overlay], case)))
+
+
+def test_every_rule_is_shown_something_to_catch() -> None:
+    assert {it.rule for it in _DOCTORED} == set(RULES)

@@ -1,0 +1,40 @@
+"""Every rule holds of every overlay, and production keeps what the promise rests on."""
+
+from collections.abc import Mapping
+
+import pytest
+
+from tests.k8s.objects import Objects, dig, find
+from tests.k8s.render import OVERLAYS
+from tests.k8s.rules import RULES, Rule
+from tests.k8s.rules.settings import settings_of
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_the_overlay_keeps_the_rule(rendered: Mapping[str, Objects], rule: Rule, overlay: str) -> None:
+    assert list(rule(rendered[overlay])) == []
+
+
+@pytest.mark.parametrize("overlay", ["production", "rehearsal"])
+def test_what_is_acknowledged_is_in_two_places(rendered: Mapping[str, Objects], overlay: str) -> None:
+    settings = settings_of(rendered[overlay], "migrate")
+    assert (settings.kafka_replication, settings.kafka_min_insync) == (3, 2)
+    postgres = find(rendered[overlay], "Cluster", "postgres")["spec"]
+    assert postgres["instances"] == 3
+    assert dig(postgres, "postgresql", "synchronous") == {"method": "any", "number": 1, "dataDurability": "required"}
+    pool = find(rendered[overlay], "KafkaNodePool", "broker")["spec"]
+    assert all(it["deleteClaim"] is False for it in pool["storage"]["volumes"])
+
+
+def test_a_rehearsal_is_production_with_people_and_no_way_in(rendered: Mapping[str, Objects]) -> None:
+    def names(overlay: str) -> set[tuple[str, str]]:
+        return {(it["kind"], it["metadata"]["name"]) for it in rendered[overlay] if it["kind"] != "Namespace"}
+
+    assert names("rehearsal") - names("production") == {
+        ("Job", "rehearsal"),
+        ("NetworkPolicy", "rehearsal-from"),
+        ("NetworkPolicy", "rehearsal-to-api"),
+    }
+    assert names("production") - names("rehearsal") == {("HTTPRoute", "api"), ("NetworkPolicy", "gateway-to-api")}
+    assert find(rendered["rehearsal"], "Namespace", "redpacket-rehearsal")
