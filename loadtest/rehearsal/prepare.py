@@ -74,9 +74,7 @@ async def meet(phones: Phones, cast: Cast) -> None:
     asked = Asked(kind="see_wallet", owner=cast.operator.owner)
     answer = await phones.until_final(asked, patience_s=_MEET_S)
     if answer.status == 401:
-        raise RehearsalError(
-            "the service does not take tokens signed with the jwt_private.pem of this deployment"
-        )
+        raise RehearsalError("the service does not take tokens signed with the jwt_private.pem of this deployment")
     if answer.outcome != "ok":
         raise RehearsalError(
             f"the service does not serve: {answer.status or 'no answer'} {answer.code} {answer.detail}"
