@@ -7,6 +7,9 @@ from msgspec import Struct
 from redpacket.books.database import Books
 from redpacket.settings import Settings, read_key
 
+# Without it this version's statements fail one by one. A newer one is good: a version runs on the tables of the next.
+NEEDED_MIGRATION = "0006_audit.sql"
+
 
 class DeploymentError(Exception):
     """This process must not serve this deployment; the message says in what they differ and what to do."""
@@ -50,6 +53,11 @@ async def check_deployment(books: Books, settings: Settings, keys: Keys, kafka_c
     row = await books.row("deployment")
     if row is None:
         raise DeploymentError("nothing is installed in this database: run `redpacket migrate` first")
+    newest = (await books.row("newest_migration") or {"name": ""})["name"]
+    if newest < NEEDED_MIGRATION:
+        raise DeploymentError(
+            f"the tables are as of {newest}, this version needs {NEEDED_MIGRATION}: run `redpacket migrate` first"
+        )
     installed = Deployment(**dict(row))
     believed = describe_deployment(settings, keys, kafka_cluster_id, installed.topic)
     for field in Deployment.__struct_fields__:

@@ -2,6 +2,10 @@
 -- What every process must agree with.
 SELECT shards, currency, id_key_fingerprint, split_key_fingerprint, kafka_cluster_id, topic FROM deployment
 
+-- name: newest_migration
+-- How far the tables have come.
+SELECT max(name) AS name FROM migration
+
 -- name: known_identities
 -- Which of these identities a shard knows, each with the number of claims to it, and the shard's next_offset: one
 -- statement, so one snapshot.

@@ -1,13 +1,17 @@
 """Migrations on a database that is in use: partitions are there, and rows in them."""
 
 import secrets
+from contextlib import aclosing
 from datetime import date
 
 import asyncpg
 import pytest
 
 from ledger import migrate
+from redpacket.books import deployment
+from redpacket.books.database import Books
 from redpacket.stack.local import LocalServers
+from tests.system import System
 
 DAY = date(2026, 1, 1)
 
@@ -52,3 +56,18 @@ async def test_every_migration_goes_onto_a_ledger_that_is_in_use(
             await ledger.execute(close.format("now()"), id)
     finally:
         await ledger.close()
+
+
+async def test_a_version_does_not_start_on_tables_that_are_older_than_it(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert max(migrate._read_migrations()) == deployment.NEEDED_MIGRATION, "what the newest migration is for is needed"
+    keys = deployment.read_keys(system.settings)
+    (row,) = await system.rows("SELECT kafka_cluster_id FROM deployment")
+    async with aclosing(Books(system.settings)) as books:
+        await books.start()
+        installed = await deployment.check_deployment(books, system.settings, keys, row["kafka_cluster_id"])
+        assert installed.shards == system.settings.shards
+        monkeypatch.setattr(deployment, "NEEDED_MIGRATION", "9999_later.sql")
+        with pytest.raises(deployment.DeploymentError, match=r"needs 9999_later.sql: run `redpacket migrate` first"):
+            await deployment.check_deployment(books, system.settings, keys, row["kafka_cluster_id"])
