@@ -4,12 +4,12 @@ from msgspec import Struct
 
 
 class Second(Struct, frozen=True, kw_only=True):
-    """One second of a rehearsal. `offered`: sends and claims that people began; `attempts`: all requests that they
-    sent, repeats and looks included; `accepted`: sends and claims that got their first final yes; `refused`: those that
-    got a final no (sold out, say); `turned_away`: requests that got 429 or 503; `broken`: requests without an answer;
-    `settled`: sends and claims that reached the ledger, None where it could not be asked; `lag_records`: records of the
-    log that the ledger did not have, None likewise; `p50_ms`, `p99_ms`: of the answers to claims, None where there were
-    none."""
+    """One second of a rehearsal. `people`: as many as the scenario wants; `offered`: sends and claims that people
+    began; `attempts`: all requests that they sent, repeats and looks included; `accepted`: sends and claims that got
+    their first final yes; `refused`: those that got a final no (sold out, say); `turned_away`: requests that got 429 or
+    503; `broken`: requests without an answer; `settled`: sends and claims that reached the ledger, None where it could
+    not be asked; `lag_records`: records of the log that the ledger did not have, None likewise; `p50_ms`, `p99_ms`: of
+    the answers to claims, None where there were none."""
 
     at_s: int
     people: int
@@ -65,8 +65,10 @@ class Cpu(Struct, frozen=True):
 class Figures(Struct, frozen=True, kw_only=True):
     """`what`: the scenario in a sentence. `counts`: sends, claims, ... in the order to be shown. `refusals`: by reason.
     `unknown`: what became of the operations that were not known at some time. `cpu`: empty where the processes are
-    others' (a host was given). `violations`: a sentence for everything that was lost, doubled or untrue. `audit`:
-    what `redpacket audit` says, whole; `audit_holds` with it."""
+    others' (a host was given). `violations`: a sentence for everything that was lost, doubled or untrue. `audit`: what
+    `redpacket audit` says, whole; `audit_holds` with it. `host`: whom people asked. `people`: at the peak, played by
+    `processes` processes. `api`, `ledger`: how many workers of each, None where they are others'. `drained_s`: from the
+    end of the load until the ledger had everything, None where that did not come in time."""
 
     name: str
     what: str
@@ -97,9 +99,14 @@ class Figures(Struct, frozen=True, kw_only=True):
         return not self.violations and self.audit_holds
 
     @property
+    def any_accepted(self) -> bool:
+        return any(it.accepted for it in self.seconds)
+
+    @property
     def exit_status(self) -> int:
         """0: it is true, and what was wanted came. 1: something was lost, doubled or untrue. 3: only an objective is
-        missed. (2 is left for a rehearsal that was not brought to its end.)"""
+        missed, or nothing was accepted, by which nothing is shown. (2 is left for a rehearsal that was not brought to
+        its end.)"""
         if not self.is_true:
             return 1
-        return 0 if all(it.met for it in self.objectives) else 3
+        return 0 if self.any_accepted and all(it.met for it in self.objectives) else 3
