@@ -14,6 +14,7 @@ from loadtest.rehearsal.figures import Figures, Mark
 from loadtest.rehearsal.judge import Played, figures_of
 from loadtest.rehearsal.killing import kill_at
 from loadtest.rehearsal.meter import CpuMeter
+from loadtest.rehearsal.page.render import render_page
 from loadtest.rehearsal.plan import Plan
 from loadtest.rehearsal.prepare import make_cast, make_plan
 from loadtest.rehearsal.progress import telling_progress
@@ -70,6 +71,7 @@ async def rehearse(
     played = Played(plan, url, swarm.began_s, marks, looks, spent_s, drained_s, swarm.was_strained())
     figures = figures_of(played, aftermath, stack)
     (options.folder / "report.json").write_bytes(msgspec.json.encode(figures))
+    (options.folder / "report.html").write_text(render_page(figures), encoding="utf-8")
     return figures
 
 
