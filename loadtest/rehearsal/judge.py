@@ -87,8 +87,8 @@ def _objectives(scenario: Scenario, requests: Sequence[Request], played: Played)
         ),
         Objective(
             "every send and claim is final in the end",
-            f"{begun} of {begun}",
-            f"{len(waited_s)} of {begun}",
+            f"{begun:,} of {begun:,}",
+            f"{len(waited_s):,} of {begun:,}",
             len(waited_s) == begun > 0,
         ),
         Objective(
