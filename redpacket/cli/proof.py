@@ -62,7 +62,7 @@ def audit(data: Path, as_json: bool, since: str) -> None:
     def tell(what: str) -> None:
         click.echo(what, err=True)
 
-    findings = run_check(run_audit(deployment_settings(data), wanted, tell), "the audit")
+    findings = run_check(lambda: run_audit(deployment_settings(data), wanted, tell), "the audit")
     click.echo(format_json(findings) if as_json else format_table(findings))
     sys.exit(findings.exit_status)
 

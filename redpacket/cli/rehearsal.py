@@ -96,7 +96,7 @@ def rehearse(
         web_port if web else None,
         folder.absolute(),
     )
-    figures = run_check(_rehearse(options, host, data, api, ledger), "the rehearsal")
+    figures = run_check(lambda: _rehearse(options, host, data, api, ledger), "the rehearsal")
     click.echo(_verdict(figures, folder))
     sys.exit(figures.exit_status)
 

@@ -89,11 +89,11 @@ class _UncheckedError(click.ClickException):
     exit_code = 2
 
 
-def run_check(coroutine: Coroutine[Any, Any, T], what: str) -> T:
+def run_check(check: Callable[[], Coroutine[Any, Any, T]], what: str) -> T:
     """Runs `what` to its end; a sentence and exit status 2 where that cannot be, also for a bug: 1 says that something
     was found."""
     try:
-        return run(coroutine)
+        return run(check())
     except click.ClickException as error:
         raise _UncheckedError(error.message) from None
     except Exception as error:
