@@ -22,7 +22,12 @@ def test_what_is_acknowledged_is_in_two_places(rendered: Mapping[str, Objects], 
     assert (settings.kafka_replication, settings.kafka_min_insync) == (3, 2)
     postgres = find(rendered[overlay], "Cluster", "postgres")["spec"]
     assert postgres["instances"] == 3
-    assert dig(postgres, "postgresql", "synchronous") == {"method": "any", "number": 1, "dataDurability": "required"}
+    assert dig(postgres, "postgresql", "synchronous") == {
+        "method": "any",
+        "number": 1,
+        "dataDurability": "required",
+        "failoverQuorum": True,
+    }
     pool = find(rendered[overlay], "KafkaNodePool", "broker")["spec"]
     assert all(it["deleteClaim"] is False for it in pool["storage"]["volumes"])
 
