@@ -201,6 +201,10 @@ _DOCTORED = (
     Doctored(
         scale.copies_are_no_more_than_brokers, "dev", "Kafka redpacket", "spec kafka config min.insync.replicas", 2
     ),
+    Doctored(
+        scale.one_broker_asks_for_no_zone, "dev", "Kafka redpacket", "spec kafka rack", {"topologyKey": "the/zone"}
+    ),
+    Doctored(scale.one_broker_asks_for_no_zone, "production", "Kafka redpacket", "spec kafka rack"),
     Doctored(scale.lag_is_asked_for_where_it_is, "rehearsal", "ScaledObject ledger", "metadata namespace", "redpacket"),
     Doctored(
         scale.lag_is_asked_for_where_it_is, "production", "ScaledObject ledger", "spec triggers 0 type", "apache-kafka"

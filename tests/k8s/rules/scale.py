@@ -98,6 +98,15 @@ def copies_are_no_more_than_brokers(objects: Objects) -> Iterator[str]:
             yield f"Kafka's {name} is {config.get(name)}, not {wanted}"
 
 
+def one_broker_asks_for_no_zone(objects: Objects) -> Iterator[str]:
+    """Where Kafka is told of zones, Strimzi lets its brokers run on nodes that have one, and on no other."""
+    kafka = find(objects, "Kafka", "redpacket")
+    pools = of_kind(objects, "KafkaNodePool")
+    brokers = sum(it["spec"]["replicas"] for it in pools if "broker" in it["spec"]["roles"])
+    if (brokers > 1) != (dig(kafka, "spec", "kafka", "rack") is not None):
+        yield f"{brokers} brokers, zones: {dig(kafka, 'spec', 'kafka', 'rack')}"
+
+
 def lag_is_asked_for_where_it_is(objects: Objects) -> Iterator[str]:
     """Of this namespace's shards, and not of Kafka, which is not told how far the ledger is."""
     for scaler in _scalers(objects, "ledger"):
