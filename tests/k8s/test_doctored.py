@@ -119,6 +119,14 @@ _DOCTORED = (
         f"{_CONTAINER} volumeMounts 0 mountPath",
         "/key",
     ),
+    Doctored(
+        settings.secrets_are_only_referred_to,
+        "dev",
+        "Deployment api",
+        f"{_CONTAINER} env 0",
+        {"name": "REDPACKET_POSTGRES_URL", "value": "postgresql://redpacket:password@postgres-rw/redpacket"},
+    ),
+    Doctored(settings.secrets_are_only_referred_to, "dev", "Service api", "kind", "Secret"),
     Doctored(settings.servers_are_those_of_the_manifests, "dev", "Service redis", "spec ports 0 port", 6380),
     Doctored(
         settings.servers_are_those_of_the_manifests, "dev", "Kafka redpacket", "spec kafka listeners 0 port", 9094
@@ -128,6 +136,12 @@ _DOCTORED = (
     ),
     Doctored(
         settings.commands_are_those_of_the_command_line, "dev", "Deployment api", f"{_CONTAINER} args 1", "--bind"
+    ),
+    Doctored(
+        settings.commands_are_those_of_the_command_line, "dev", "Job migrate-0.1.0", f"{_CONTAINER} args 0", "audit"
+    ),
+    Doctored(
+        settings.commands_are_those_of_the_command_line, "dev", "Deployment api", f"{_CONTAINER} command", ["python"]
     ),
     Doctored(settings.commands_are_those_of_the_command_line, "dev", "Deployment api", f"{_CONTAINER} args 4", "9000"),
     Doctored(
@@ -149,7 +163,7 @@ _DOCTORED = (
         "dev",
         "StatefulSet ledger",
         "spec template spec terminationGracePeriodSeconds",
-        3,
+        30,
     ),
     Doctored(lifecycle.api_waits_until_nobody_is_sent_to_it, "dev", "Deployment api", f"{_CONTAINER} lifecycle"),
     Doctored(
@@ -213,6 +227,8 @@ _DOCTORED = (
     Doctored(redis.redis_is_one_process, "dev", "HorizontalPodAutoscaler api", "spec scaleTargetRef name", "redis"),
     Doctored(redis.redis_is_one_process, "dev", "Deployment api", f"{_CONTAINER} image", "valkey/valkey:9.1"),
     Doctored(redis.redis_keeps_nothing, "dev", "StatefulSet redis", "spec volumeClaimTemplates", [{}]),
+    Doctored(redis.redis_keeps_nothing, "dev", "StatefulSet redis", f"{_CONTAINER} command 0", "valkey-sentinel"),
+    Doctored(redis.redis_keeps_nothing, "dev", "StatefulSet redis", f"{_CONTAINER} args 8", "--replicaof"),
     Doctored(redis.redis_keeps_nothing, "production", "StatefulSet redis", f"{_CONTAINER} args 3", "yes"),
     Doctored(redis.redis_keeps_nothing, "production", "StatefulSet redis", f"{_CONTAINER} args 5", "allkeys-lru"),
     Doctored(

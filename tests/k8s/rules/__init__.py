@@ -17,6 +17,7 @@ RULES: tuple[Rule, ...] = (
     pods.resources_are_requested,
     pods.probes_look_at_the_process_alone,
     settings.settings_are_known_and_whole,
+    settings.secrets_are_only_referred_to,
     settings.servers_are_those_of_the_manifests,
     settings.commands_are_those_of_the_command_line,
     lifecycle.grace_is_longer_than_pre_stop_and_drain,
