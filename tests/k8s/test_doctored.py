@@ -216,6 +216,27 @@ _DOCTORED = (
         scale.copies_are_no_more_than_brokers, "dev", "Kafka redpacket", "spec kafka config min.insync.replicas", 2
     ),
     Doctored(
+        scale.copies_are_no_more_than_brokers,
+        "production",
+        "KafkaNodePool broker",
+        "spec storage volumes 0 type",
+        "ephemeral",
+    ),
+    Doctored(
+        scale.copies_are_no_more_than_brokers,
+        "production",
+        "Kafka redpacket",
+        "spec kafka config log.cleanup.policy",
+        "compact",
+    ),
+    Doctored(
+        scale.copies_are_no_more_than_brokers,
+        "production",
+        "KafkaNodePool broker",
+        "metadata labels strimzi.io/cluster",
+        "another",
+    ),
+    Doctored(
         scale.one_broker_asks_for_no_zone, "dev", "Kafka redpacket", "spec kafka rack", {"topologyKey": "the/zone"}
     ),
     Doctored(scale.one_broker_asks_for_no_zone, "production", "Kafka redpacket", "spec kafka rack"),
@@ -262,6 +283,32 @@ _DOCTORED = (
         "production",
         "NetworkPolicy redis",
         "spec ingress 0 from",
+    ),
+    Doctored(
+        network.network_lets_through_what_is_needed_and_nothing_else,
+        "production",
+        "NetworkPolicy redis",
+        "spec ingress 0 ports 0 protocol",
+        "UDP",
+    ),
+    Doctored(
+        network.network_lets_through_what_is_needed_and_nothing_else,
+        "production",
+        "NetworkPolicy postgres",
+        "spec egress 1",
+    ),
+    Doctored(
+        network.network_lets_through_what_is_needed_and_nothing_else,
+        "production",
+        "NetworkPolicy to-redis",
+        "spec egress 0",
+        {"ports": [{"port": 443}]},
+    ),
+    Doctored(
+        network.network_lets_through_what_is_needed_and_nothing_else,
+        "production",
+        "Kafka redpacket",
+        "spec kafka listeners 0 networkPolicyPeers",
     ),
     Doctored(
         alarms.metrics_asked_for_are_told,

@@ -96,6 +96,13 @@ def copies_are_no_more_than_brokers(objects: Objects) -> Iterator[str]:
     ):
         if config.get(name) != wanted:
             yield f"Kafka's {name} is {config.get(name)}, not {wanted}"
+    if config.get("log.cleanup.policy", "delete") != "delete":
+        yield "Kafka keeps only the last record of a key"
+    for pool in of_kind(objects, "KafkaNodePool"):
+        if any(it["type"] != "persistent-claim" for it in pool["spec"]["storage"].get("volumes", [{"type": ""}])):
+            yield f"{describe(pool)}: a volume that is gone with its pod"
+        if pool["metadata"]["labels"].get("strimzi.io/cluster") != "redpacket":
+            yield f"{describe(pool)} is of another cluster"
 
 
 def one_broker_asks_for_no_zone(objects: Objects) -> Iterator[str]:
