@@ -339,6 +339,7 @@ _DOCTORED = (
         "spec groups 0 rules 1 expr",
         "count by (namespace) (count by (namespace, shard) (redpacket_shard_open)) < 8",
     ),
+    Doctored(alarms.every_shard_is_counted, "rehearsal", "PrometheusRule redpacket", "metadata namespace", "redpacket"),
 )
 
 
