@@ -74,6 +74,9 @@ _DOCTORED = (
     Doctored(pods.images_have_a_version, "dev", "StatefulSet redis", f"{_CONTAINER} image", "valkey/valkey"),
     Doctored(pods.images_have_a_version, "dev", "StatefulSet ledger", f"{_CONTAINER} image", "redpacket:0.0.9"),
     Doctored(
+        pods.images_have_a_version, "dev", "StatefulSet ledger", f"{_CONTAINER} image", "ghcr.io/us/redpacket:0.0.9"
+    ),
+    Doctored(
         pods.migration_is_a_new_job_for_each_version,
         "dev",
         "Job migrate-0.1.0",

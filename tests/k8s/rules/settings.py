@@ -14,7 +14,12 @@ _SECRET = "REDPACKET_POSTGRES_URL"
 
 def ours(objects: Objects) -> list[Pod]:
     """The pods whose main container runs a command of redpacket."""
-    return [pod for pod in pods(objects) if pod.main["image"].startswith("redpacket")]
+    return [pod for pod in pods(objects) if is_ours(pod.main["image"])]
+
+
+def is_ours(image: str) -> bool:
+    """Also where `newName` of an overlay says in which registry it is."""
+    return image.rpartition("/")[2].startswith("redpacket")
 
 
 def environ_of(objects: Objects, pod: Pod) -> Mapping[str, str]:
