@@ -243,6 +243,12 @@ _DOCTORED = (
         scale.one_broker_asks_for_no_zone, "dev", "Kafka redpacket", "spec kafka rack", {"topologyKey": "the/zone"}
     ),
     Doctored(scale.one_broker_asks_for_no_zone, "production", "Kafka redpacket", "spec kafka rack"),
+    Doctored(
+        scale.kafka_nodes_are_on_nodes_of_their_own,
+        "production",
+        "KafkaNodePool controller",
+        "spec template pod topologySpreadConstraints 1",
+    ),
     Doctored(scale.lag_is_asked_for_where_it_is, "rehearsal", "ScaledObject ledger", "metadata namespace", "redpacket"),
     Doctored(
         scale.lag_is_asked_for_where_it_is, "production", "ScaledObject ledger", "spec triggers 0 type", "apache-kafka"

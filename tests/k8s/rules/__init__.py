@@ -31,6 +31,7 @@ RULES: tuple[Rule, ...] = (
     scale.one_hand_scales_each_workload,
     scale.postgres_has_connections_for_all,
     scale.copies_are_no_more_than_brokers,
+    scale.kafka_nodes_are_on_nodes_of_their_own,
     scale.one_broker_asks_for_no_zone,
     scale.lag_is_asked_for_where_it_is,
     redis.redis_is_one_process,

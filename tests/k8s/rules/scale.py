@@ -105,6 +105,18 @@ def copies_are_no_more_than_brokers(objects: Objects) -> Iterator[str]:
             yield f"{describe(pool)} is of another cluster"
 
 
+def kafka_nodes_are_on_nodes_of_their_own(objects: Objects) -> Iterator[str]:
+    for pool in of_kind(objects, "KafkaNodePool"):
+        spread = dig(pool, "spec", "template", "pod", "topologySpreadConstraints") or ()
+        own = {"strimzi.io/pool-name": pool["metadata"]["name"]}
+        if not any(
+            (it["topologyKey"], it["whenUnsatisfiable"]) == ("kubernetes.io/hostname", "DoNotSchedule")
+            and it["labelSelector"] == {"matchLabels": own}
+            for it in spread
+        ):
+            yield f"{describe(pool)}: two of it may be on one node"
+
+
 def one_broker_asks_for_no_zone(objects: Objects) -> Iterator[str]:
     """Where Kafka is told of zones, Strimzi lets its brokers run on nodes that have one, and on no other."""
     kafka = find(objects, "Kafka", "redpacket")
