@@ -2,9 +2,10 @@
 
 import hashlib
 
+import asyncpg
 from msgspec import Struct
 
-from redpacket.books.database import Books
+from redpacket.books.database import Books, BooksUnavailableError
 from redpacket.settings import Settings, read_key
 
 # Without it this version's statements fail one by one. A newer one is good: a version runs on the tables of the next.
@@ -50,7 +51,12 @@ def describe_deployment(settings: Settings, keys: Keys, kafka_cluster_id: str, t
 
 async def check_deployment(books: Books, settings: Settings, keys: Keys, kafka_cluster_id: str) -> Deployment:
     """The installed deployment. Raises DeploymentError where it is another, or none; BooksUnavailableError."""
-    row = await books.row("deployment")
+    try:
+        row = await books.row("deployment")
+    except BooksUnavailableError as error:
+        if not isinstance(error.__cause__, asyncpg.UndefinedTableError):
+            raise
+        row = None
     if row is None:
         raise DeploymentError("nothing is installed in this database: run `redpacket migrate` first")
     newest = (await books.row("newest_migration") or {"name": ""})["name"]

@@ -5,6 +5,7 @@ from contextlib import aclosing
 from datetime import date
 
 import asyncpg
+import msgspec
 import pytest
 
 from ledger import migrate
@@ -71,3 +72,15 @@ async def test_a_version_does_not_start_on_tables_that_are_older_than_it(
         monkeypatch.setattr(deployment, "NEEDED_MIGRATION", "9999_later.sql")
         with pytest.raises(deployment.DeploymentError, match=r"needs 9999_later.sql: run `redpacket migrate` first"):
             await deployment.check_deployment(books, system.settings, keys, row["kafka_cluster_id"])
+
+
+async def test_a_worker_on_an_empty_database_says_that_nothing_is_installed(system: System) -> None:
+    name = f"test_{secrets.token_hex(6)}"
+    await system.rows(f"CREATE DATABASE {name}")
+    empty = msgspec.structs.replace(
+        system.settings, postgres_url=system.settings.postgres_url.rsplit("/", 1)[0] + f"/{name}"
+    )
+    async with aclosing(Books(empty)) as books:
+        await books.start()
+        with pytest.raises(deployment.DeploymentError, match="nothing is installed in this database"):
+            await deployment.check_deployment(books, empty, deployment.read_keys(empty), "any")

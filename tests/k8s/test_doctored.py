@@ -74,6 +74,9 @@ _DOCTORED = (
     Doctored(pods.images_have_a_version, "dev", "StatefulSet redis", f"{_CONTAINER} image", "valkey/valkey"),
     Doctored(pods.images_have_a_version, "dev", "StatefulSet ledger", f"{_CONTAINER} image", "redpacket:0.0.9"),
     Doctored(
+        pods.images_have_a_version, "dev", "StatefulSet ledger", f"{_CONTAINER} image", "ghcr.io/us/redpacket:0.0.9"
+    ),
+    Doctored(
         pods.migration_is_a_new_job_for_each_version,
         "dev",
         "Job migrate-0.1.0",
@@ -119,6 +122,14 @@ _DOCTORED = (
         f"{_CONTAINER} volumeMounts 0 mountPath",
         "/key",
     ),
+    Doctored(
+        settings.secrets_are_only_referred_to,
+        "dev",
+        "Deployment api",
+        f"{_CONTAINER} env 0",
+        {"name": "REDPACKET_POSTGRES_URL", "value": "postgresql://redpacket:password@postgres-rw/redpacket"},
+    ),
+    Doctored(settings.secrets_are_only_referred_to, "dev", "Service api", "kind", "Secret"),
     Doctored(settings.servers_are_those_of_the_manifests, "dev", "Service redis", "spec ports 0 port", 6380),
     Doctored(
         settings.servers_are_those_of_the_manifests, "dev", "Kafka redpacket", "spec kafka listeners 0 port", 9094
@@ -128,6 +139,12 @@ _DOCTORED = (
     ),
     Doctored(
         settings.commands_are_those_of_the_command_line, "dev", "Deployment api", f"{_CONTAINER} args 1", "--bind"
+    ),
+    Doctored(
+        settings.commands_are_those_of_the_command_line, "dev", "Job migrate-0.1.0", f"{_CONTAINER} args 0", "audit"
+    ),
+    Doctored(
+        settings.commands_are_those_of_the_command_line, "dev", "Deployment api", f"{_CONTAINER} command", ["python"]
     ),
     Doctored(settings.commands_are_those_of_the_command_line, "dev", "Deployment api", f"{_CONTAINER} args 4", "9000"),
     Doctored(
@@ -149,7 +166,7 @@ _DOCTORED = (
         "dev",
         "StatefulSet ledger",
         "spec template spec terminationGracePeriodSeconds",
-        3,
+        30,
     ),
     Doctored(lifecycle.api_waits_until_nobody_is_sent_to_it, "dev", "Deployment api", f"{_CONTAINER} lifecycle"),
     Doctored(
@@ -201,6 +218,37 @@ _DOCTORED = (
     Doctored(
         scale.copies_are_no_more_than_brokers, "dev", "Kafka redpacket", "spec kafka config min.insync.replicas", 2
     ),
+    Doctored(
+        scale.copies_are_no_more_than_brokers,
+        "production",
+        "KafkaNodePool broker",
+        "spec storage volumes 0 type",
+        "ephemeral",
+    ),
+    Doctored(
+        scale.copies_are_no_more_than_brokers,
+        "production",
+        "Kafka redpacket",
+        "spec kafka config log.cleanup.policy",
+        "compact",
+    ),
+    Doctored(
+        scale.copies_are_no_more_than_brokers,
+        "production",
+        "KafkaNodePool broker",
+        "metadata labels strimzi.io/cluster",
+        "another",
+    ),
+    Doctored(
+        scale.one_broker_asks_for_no_zone, "dev", "Kafka redpacket", "spec kafka rack", {"topologyKey": "the/zone"}
+    ),
+    Doctored(scale.one_broker_asks_for_no_zone, "production", "Kafka redpacket", "spec kafka rack"),
+    Doctored(
+        scale.kafka_nodes_are_on_nodes_of_their_own,
+        "production",
+        "KafkaNodePool controller",
+        "spec template pod topologySpreadConstraints 1",
+    ),
     Doctored(scale.lag_is_asked_for_where_it_is, "rehearsal", "ScaledObject ledger", "metadata namespace", "redpacket"),
     Doctored(
         scale.lag_is_asked_for_where_it_is, "production", "ScaledObject ledger", "spec triggers 0 type", "apache-kafka"
@@ -209,6 +257,8 @@ _DOCTORED = (
     Doctored(redis.redis_is_one_process, "dev", "HorizontalPodAutoscaler api", "spec scaleTargetRef name", "redis"),
     Doctored(redis.redis_is_one_process, "dev", "Deployment api", f"{_CONTAINER} image", "valkey/valkey:9.1"),
     Doctored(redis.redis_keeps_nothing, "dev", "StatefulSet redis", "spec volumeClaimTemplates", [{}]),
+    Doctored(redis.redis_keeps_nothing, "dev", "StatefulSet redis", f"{_CONTAINER} command 0", "valkey-sentinel"),
+    Doctored(redis.redis_keeps_nothing, "dev", "StatefulSet redis", f"{_CONTAINER} args 8", "--replicaof"),
     Doctored(redis.redis_keeps_nothing, "production", "StatefulSet redis", f"{_CONTAINER} args 3", "yes"),
     Doctored(redis.redis_keeps_nothing, "production", "StatefulSet redis", f"{_CONTAINER} args 5", "allkeys-lru"),
     Doctored(
@@ -244,6 +294,32 @@ _DOCTORED = (
         "spec ingress 0 from",
     ),
     Doctored(
+        network.network_lets_through_what_is_needed_and_nothing_else,
+        "production",
+        "NetworkPolicy redis",
+        "spec ingress 0 ports 0 protocol",
+        "UDP",
+    ),
+    Doctored(
+        network.network_lets_through_what_is_needed_and_nothing_else,
+        "production",
+        "NetworkPolicy postgres",
+        "spec egress 1",
+    ),
+    Doctored(
+        network.network_lets_through_what_is_needed_and_nothing_else,
+        "production",
+        "NetworkPolicy to-redis",
+        "spec egress 0",
+        {"ports": [{"port": 443}]},
+    ),
+    Doctored(
+        network.network_lets_through_what_is_needed_and_nothing_else,
+        "production",
+        "Kafka redpacket",
+        "spec kafka listeners 0 networkPolicyPeers",
+    ),
+    Doctored(
         alarms.metrics_asked_for_are_told,
         "production",
         "PrometheusRule redpacket",
@@ -272,6 +348,7 @@ _DOCTORED = (
         "spec groups 0 rules 1 expr",
         "count by (namespace) (count by (namespace, shard) (redpacket_shard_open)) < 8",
     ),
+    Doctored(alarms.every_shard_is_counted, "rehearsal", "PrometheusRule redpacket", "metadata namespace", "redpacket"),
 )
 
 

@@ -1,13 +1,14 @@
 """Every rule holds of every overlay, and production keeps what the promise rests on."""
 
 from collections.abc import Mapping
+from copy import deepcopy
 
 import pytest
 
-from tests.k8s.objects import Objects, dig, find
+from tests.k8s.objects import Objects, dig, find, pods
 from tests.k8s.render import OVERLAYS
 from tests.k8s.rules import RULES, Rule
-from tests.k8s.rules.settings import settings_of
+from tests.k8s.rules.settings import ours, settings_of
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
@@ -22,7 +23,12 @@ def test_what_is_acknowledged_is_in_two_places(rendered: Mapping[str, Objects], 
     assert (settings.kafka_replication, settings.kafka_min_insync) == (3, 2)
     postgres = find(rendered[overlay], "Cluster", "postgres")["spec"]
     assert postgres["instances"] == 3
-    assert dig(postgres, "postgresql", "synchronous") == {"method": "any", "number": 1, "dataDurability": "required"}
+    assert dig(postgres, "postgresql", "synchronous") == {
+        "method": "any",
+        "number": 1,
+        "dataDurability": "required",
+        "failoverQuorum": True,
+    }
     pool = find(rendered[overlay], "KafkaNodePool", "broker")["spec"]
     assert all(it["deleteClaim"] is False for it in pool["storage"]["volumes"])
 
@@ -38,3 +44,13 @@ def test_a_rehearsal_is_production_with_people_and_no_way_in(rendered: Mapping[s
     }
     assert names("production") - names("rehearsal") == {("HTTPRoute", "api"), ("NetworkPolicy", "gateway-to-api")}
     assert find(rendered["rehearsal"], "Namespace", "redpacket-rehearsal")
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_rules_hold_of_images_in_a_registry(rendered: Mapping[str, Objects], rule: Rule) -> None:
+    elsewhere = deepcopy(list(rendered["rehearsal"]))
+    for pod in pods(elsewhere):
+        for container in pod.containers:
+            container["image"] = f"ghcr.io/us/{container['image']}"
+    assert list(rule(elsewhere)) == []
+    assert len(ours(elsewhere)) == 4

@@ -55,6 +55,11 @@ def alarms_are_those_of_the_guide(objects: Objects) -> Iterator[str]:
 
 
 def every_shard_is_counted(objects: Objects) -> Iterator[str]:
+    """Also where nobody tells anything, whatever another namespace's workers tell."""
+    for it in of_kind(objects, "PrometheusRule"):
+        own = f'absent(redpacket_shard_open{{namespace="{it["metadata"]["namespace"]}"}})'
+        if not any(own in rule["expr"] for group in it["spec"]["groups"] for rule in group["rules"]):
+            yield f"{describe(it)}: nobody misses all of them"
     for who, expression in _expressions(objects):
         for counted in re.findall(r"count by .* < (\d+)", expression):
             if int(counted) != settings_of(objects, "ledger").shards:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from ledger.consume import _SETTLE_TIMEOUT_S as SETTLE_TIMEOUT_S
 from redpacket.stack.workers import stop_s
 from tests.k8s.objects import Objects, describe, dig, find, of_kind, pods, selects
 from tests.k8s.rules.settings import ours, settings_of
@@ -13,6 +14,8 @@ def grace_is_longer_than_pre_stop_and_drain(objects: Objects) -> Iterator[str]:
             continue
         pre_stop_s = dig(pod.main, "lifecycle", "preStop", "sleep", "seconds") or 0
         drain_s = stop_s(f"{pod.component}-0", settings_of(objects, pod.component))
+        if pod.component == "ledger":
+            drain_s = max(drain_s, SETTLE_TIMEOUT_S)
         if pod.spec.get("terminationGracePeriodSeconds", 30) <= pre_stop_s + drain_s:
             yield f"{pod.name}: killed before {pre_stop_s} + {drain_s} s are over"
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from tests.k8s.objects import Object, Objects, of_kind, pods, selects
+from tests.k8s.objects import Object, Objects, describe, of_kind, pods, selects
 
 
 @dataclass(frozen=True)
@@ -15,6 +15,7 @@ class _Peer:
     namespace: str = ""
 
 
+_DNS = 53
 _PORTS = (5432, 6379, 8000, 8080, 9090, 9091, 9092, 9100)
 # Those whom others make; `stranger` stands for whatever else runs in the cluster.
 _OTHERS = (
@@ -60,8 +61,20 @@ def network_lets_through_what_is_needed_and_nothing_else(objects: Objects) -> It
     for way in sorted(open_ways - needed):
         yield f"open: {way}"
     for peer in here:
-        if not _lets(policies, "Egress", peer, _Peer("dns", {"k8s-app": "kube-dns"}, "kube-system"), 53):
+        if not _lets(policies, "Egress", peer, _Peer("dns", {"k8s-app": "kube-dns"}, "kube-system"), _DNS):
             yield f"no name is found by {peer.name}"
+        # The API server, which operators' pods ask; nobody else gets out.
+        for port in (443, 6443):
+            out = _lets(policies, "Egress", peer, _Peer("outside", namespace="outside"), port)
+            if out != (peer.name in ("kafka", "postgres")):
+                yield f"{'open' if out else 'shut'}: {(peer.name, 'outside', port)}"
+    # Strimzi's own policy comes beside ours, and lets in everybody where the listener names nobody.
+    for kafka in of_kind(objects, "Kafka"):
+        for listener in kafka["spec"]["kafka"]["listeners"]:
+            named = listener.get("networkPolicyPeers", [{}])
+            for peer in peers:
+                if any(_is(it, peer) for it in named) != ((peer.name, "kafka", listener["port"]) in needed):
+                    yield f"{describe(kafka)}: the peer {peer.name} of {listener['name']}"
 
 
 def _lets(policies: list[Object], way: str, pod: _Peer, other: _Peer, port: int) -> bool:
@@ -73,7 +86,12 @@ def _lets(policies: list[Object], way: str, pod: _Peer, other: _Peer, port: int)
 
 
 def _names(rule: Object, side: str, other: _Peer, port: int) -> bool:
-    named_port = "ports" not in rule or any(it["port"] == port for it in rule["ports"])
+    for it in rule.get("ports", ()):
+        assert it.keys() <= {"port", "protocol"}, it
+    # By TCP, but for DNS.
+    named_port = "ports" not in rule or any(
+        it["port"] == port and (port == _DNS or it.get("protocol", "TCP") == "TCP") for it in rule["ports"]
+    )
     return named_port and (side not in rule or any(_is(it, other) for it in rule[side]))
 
 

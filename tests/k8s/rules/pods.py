@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from redpacket.ops.health import PATHS
 from tests.k8s.objects import Object, Objects, Pod, describe, dig, of_kind, pods
+from tests.k8s.rules.settings import is_ours
 
 _RESTRICTED_VOLUMES = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected"}
 _RESTRICTED_VOLUMES |= {"secret"}
@@ -79,7 +80,7 @@ def images_have_a_version(objects: Objects) -> Iterator[str]:
             name, _, tag = container["image"].rpartition(":")
             if not name or not tag or "/" in tag or tag == "latest":
                 yield f"{pod.name}: the image {container['image']}"
-            if name.startswith("redpacket"):
+            if is_ours(container["image"]):
                 ours.add(tag)
     if len(ours) > 1:
         yield f"several versions at once: {sorted(ours)}"

@@ -32,7 +32,12 @@ def redis_keeps_nothing(objects: Objects) -> Iterator[str]:
     redis = find(objects, "StatefulSet", "redis")
     if redis["spec"].get("volumeClaimTemplates") or redis["spec"]["template"]["spec"].get("volumes"):
         yield "it has a volume"
+    (container,) = redis["spec"]["template"]["spec"]["containers"]
     options = _options(redis)
+    # Others make it a replica, a part of a cluster, or another port's server.
+    known = {"--save", "--appendonly", "--maxmemory-policy", "--maxmemory", "--protected-mode"}
+    if container.get("command") != ["valkey-server"] or options.keys() != known:
+        yield f"it runs {container.get('command')} {options}"
     for name, wanted in (("--save", ""), ("--appendonly", "no"), ("--maxmemory-policy", "noeviction")):
         if options.get(name) != wanted:
             yield f"{name} is {options.get(name)!r}, not {wanted!r}"

@@ -96,6 +96,34 @@ def copies_are_no_more_than_brokers(objects: Objects) -> Iterator[str]:
     ):
         if config.get(name) != wanted:
             yield f"Kafka's {name} is {config.get(name)}, not {wanted}"
+    if config.get("log.cleanup.policy", "delete") != "delete":
+        yield "Kafka keeps only the last record of a key"
+    for pool in of_kind(objects, "KafkaNodePool"):
+        if any(it["type"] != "persistent-claim" for it in pool["spec"]["storage"].get("volumes", [{"type": ""}])):
+            yield f"{describe(pool)}: a volume that is gone with its pod"
+        if pool["metadata"]["labels"].get("strimzi.io/cluster") != "redpacket":
+            yield f"{describe(pool)} is of another cluster"
+
+
+def kafka_nodes_are_on_nodes_of_their_own(objects: Objects) -> Iterator[str]:
+    for pool in of_kind(objects, "KafkaNodePool"):
+        spread = dig(pool, "spec", "template", "pod", "topologySpreadConstraints") or ()
+        own = {"strimzi.io/pool-name": pool["metadata"]["name"]}
+        if not any(
+            (it["topologyKey"], it["whenUnsatisfiable"]) == ("kubernetes.io/hostname", "DoNotSchedule")
+            and it["labelSelector"] == {"matchLabels": own}
+            for it in spread
+        ):
+            yield f"{describe(pool)}: two of it may be on one node"
+
+
+def one_broker_asks_for_no_zone(objects: Objects) -> Iterator[str]:
+    """Where Kafka is told of zones, Strimzi lets its brokers run on nodes that have one, and on no other."""
+    kafka = find(objects, "Kafka", "redpacket")
+    pools = of_kind(objects, "KafkaNodePool")
+    brokers = sum(it["spec"]["replicas"] for it in pools if "broker" in it["spec"]["roles"])
+    if (brokers > 1) != (dig(kafka, "spec", "kafka", "rack") is not None):
+        yield f"{brokers} brokers, zones: {dig(kafka, 'spec', 'kafka', 'rack')}"
 
 
 def lag_is_asked_for_where_it_is(objects: Objects) -> Iterator[str]:

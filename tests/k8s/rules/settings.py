@@ -6,12 +6,20 @@ import click
 
 from redpacket.cli import main
 from redpacket.settings import Settings, SettingsError, read_settings
-from tests.k8s.objects import Objects, Pod, find, of_kind, pods
+from tests.k8s.objects import Objects, Pod, describe, find, of_kind, pods
+
+_COMMANDS = {"api": "api", "ledger": "ledger", "migrate": "migrate", "rehearsal": "rehearse"}
+_SECRET = "REDPACKET_POSTGRES_URL"
 
 
 def ours(objects: Objects) -> list[Pod]:
     """The pods whose main container runs a command of redpacket."""
-    return [pod for pod in pods(objects) if pod.main["image"].startswith("redpacket")]
+    return [pod for pod in pods(objects) if is_ours(pod.main["image"])]
+
+
+def is_ours(image: str) -> bool:
+    """Also where `newName` of an overlay says in which registry it is."""
+    return image.rpartition("/")[2].startswith("redpacket")
 
 
 def environ_of(objects: Objects, pod: Pod) -> Mapping[str, str]:
@@ -69,6 +77,19 @@ def settings_are_known_and_whole(objects: Objects) -> Iterator[str]:
             yield f"{pod.name}: its workers' names do not last"
 
 
+def secrets_are_only_referred_to(objects: Objects) -> Iterator[str]:
+    """Passwords and keys are in Secrets that others make, in no manifest."""
+    for secret in of_kind(objects, "Secret"):
+        yield f"{describe(secret)}: what is secret is in a manifest"
+    for config in of_kind(objects, "ConfigMap"):
+        if unknown := {it for it in config["data"] if it == _SECRET or not it.startswith("REDPACKET_")}:
+            yield f"{describe(config)}: {', '.join(unknown)}"
+    for pod in ours(objects):
+        found = [it for it in pod.main.get("env", ()) if it["name"] == _SECRET]
+        if not found or any("secretKeyRef" not in it.get("valueFrom", {}) for it in found):
+            yield f"{pod.name}: {_SECRET} is not from a Secret"
+
+
 def servers_are_those_of_the_manifests(objects: Objects) -> Iterator[str]:
     for pod in ours(objects):
         settings = read_settings(environ_of(objects, pod))
@@ -87,7 +108,12 @@ def servers_are_those_of_the_manifests(objects: Objects) -> Iterator[str]:
 
 def commands_are_those_of_the_command_line(objects: Objects) -> Iterator[str]:
     for pod in ours(objects):
+        if "command" in pod.main:
+            yield f"{pod.name}: not by the image's own entry point"
         name, *rest = pod.main["args"]
+        if name != _COMMANDS[pod.component]:
+            yield f"{pod.name} runs {name}"
+            continue
         command = main.commands.get(name)
         if command is None:
             yield f"{pod.name}: redpacket has no command {name}"
