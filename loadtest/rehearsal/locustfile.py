@@ -11,7 +11,7 @@ from locust.runners import MasterRunner, WorkerRunner
 
 from loadtest.record.recorder import Recorder
 from loadtest.rehearsal.phone import Phone, Stage
-from loadtest.rehearsal.plan import BEGAN, STRAINED, read_plan
+from loadtest.rehearsal.plan import BEGAN, BROKEN, STRAINED, read_plan
 from loadtest.rehearsal.scenarios import SCENARIOS, people_at
 
 PLAN = read_plan(Path(os.environ["REHEARSAL_PLAN"]))
@@ -29,6 +29,11 @@ class Shape(LoadTestShape):
 
     def tick(self) -> tuple[int, float] | None:
         at_s = self.get_run_time()  # type: ignore[no-untyped-call]
+        runner = self.runner
+        if isinstance(runner, MasterRunner) and runner.worker_count < PLAN.processes:
+            # Locust would go on with the others; the people of this one, and what they had begun, are gone.
+            (Path(PLAN.folder) / BROKEN).write_text(f"a process of the generator is lost after {at_s:.0f} s")
+            return None
         if at_s > PLAN.seconds:
             return None
         return people_at(SCENARIO, PLAN.people, at_s, PLAN.seconds), max(1.0, PLAN.people * _COME_PER_S)
@@ -50,5 +55,11 @@ def _note_strain(**_: Any) -> None:
     (Path(PLAN.folder) / STRAINED).touch()
 
 
+def _note_error(exception: Exception, **_: Any) -> None:
+    """A bug of ours: locust goes on, and that person has given up what he had begun."""
+    (Path(PLAN.folder) / BROKEN).write_text(f"a phone failed: {exception!r}")
+
+
 events.test_start.add_listener(_begin)
+events.user_error.add_listener(_note_error)
 events.cpu_warning.add_listener(_note_strain)
