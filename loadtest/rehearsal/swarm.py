@@ -79,7 +79,7 @@ async def running_swarm(plan: Plan, url: str, web_port: int | None) -> AsyncIter
         with suppress(ProcessLookupError):
             os.killpg(process.pid, SIGKILL)
         # It has everybody's token, and folders of rehearsals are shown to others.
-        file.unlink()
+        file.unlink(missing_ok=True)
 
 
 def _command(plan: Plan, url: str, web_port: int | None) -> list[str]:
