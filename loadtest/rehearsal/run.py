@@ -12,7 +12,7 @@ from loadtest.record.recorder import Recorder
 from loadtest.rehearsal.afterwards import settle_accounts, wait_drained
 from loadtest.rehearsal.figures import Figures, Mark
 from loadtest.rehearsal.judge import Played, figures_of
-from loadtest.rehearsal.killing import kill_at
+from loadtest.rehearsal.killing import check_names, kill_at
 from loadtest.rehearsal.meter import CpuMeter
 from loadtest.rehearsal.page.render import render_page
 from loadtest.rehearsal.plan import Plan
@@ -49,6 +49,8 @@ async def rehearse(
     Raises RehearsalError, StackError, AuditError, and what its parts raise where one is away.
     """
     scenario = SCENARIOS[options.name]
+    if stack is not None:
+        check_names(stack, options.kill)
     cast = make_cast(settings, scenario, options.people, options.seconds)
     tokens = cast.tokens()
     with Recorder(options.folder / "requests-asked.jsonl") as recorder:
