@@ -1,6 +1,7 @@
 """`redpacket rehearse`: lets people come and go at a service, and finds out what became of all that they asked for."""
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -65,12 +66,13 @@ async def rehearse(
                     meter.add("people", swarm.pid)
                     async with telling_progress(plan, swarm.began_s, looks, say):
                         marks = await _play(plan, swarm, stack, options.kill)
+                gone_s = time.time()
                 drained_s = await wait_drained(settings)
                 await asyncio.sleep(_LAST_LOOK_S)
                 spent_s = meter.spent_s()
             say(f"the ledger had everything after {drained_s:.1f} s")
             aftermath = await settle_accounts(settings, phones, cast, options.folder, say)
-    played = Played(plan, url, swarm.began_s, marks, looks, spent_s, drained_s, swarm.was_strained())
+    played = Played(plan, url, swarm.began_s, gone_s, marks, looks, spent_s, drained_s, swarm.was_strained())
     figures = figures_of(played, aftermath, stack)
     (options.folder / "report.json").write_bytes(msgspec.json.encode(figures))
     (options.folder / "report.html").write_text(render_page(figures), encoding="utf-8")
