@@ -22,8 +22,8 @@ from loadtest.stack import Stack
 
 
 class Played(Struct, frozen=True):
-    """What was seen from beside. `gone_s`: when the last person had gone. `cpu_s`: by part, until the ledger had everything, which took `drained_s`. `strained`:
-    the generator was."""
+    """What was seen from beside. `gone_s`: when the last person had gone. `cpu_s`: by part, until the ledger had
+    everything, which took `drained_s`. `strained`: the generator was."""
 
     plan: Plan
     url: str

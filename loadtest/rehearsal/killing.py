@@ -4,6 +4,7 @@ import asyncio
 import os
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from signal import SIGKILL
 
 from loadtest.rehearsal.error import RehearsalError
@@ -28,13 +29,11 @@ async def kill_at(stack: Stack, names: Sequence[str], peak_s: float, began_s: fl
     marks = []
     for name in names:
         pid = next((it.pid for it in stack.state.children if it.name == name), None)
-        done = "killed"
-        try:
-            if pid is None:
-                raise ProcessLookupError
-            os.kill(pid, SIGKILL)
-        except ProcessLookupError:
-            done = "was down, not killed"
+        done = "was down, not killed"
+        if pid is not None:
+            with suppress(ProcessLookupError):
+                os.kill(pid, SIGKILL)
+                done = "killed"
         marks.append(Mark(time.time() - began_s, f"{name} {done}"))
         await asyncio.sleep(_APART_S)
     return marks
