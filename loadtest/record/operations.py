@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable
 
 from loadtest.record.phones import Phones
-from loadtest.record.words import Asked, Request
+from loadtest.record.words import Answer, Asked, Request
 
 MOVES_MONEY = ("topup", "send", "claim", "close")
 
@@ -29,6 +29,6 @@ def unresolved(requests: Iterable[Request]) -> list[Asked]:
     return open
 
 
-async def resolve(phones: Phones, operations: Iterable[Asked], patience_s: float) -> None:
-    """Repeats each until its outcome is known."""
-    await asyncio.gather(*(phones.until_final(asked, patience_s=patience_s) for asked in operations))
+async def resolve(phones: Phones, operations: Iterable[Asked], patience_s: float) -> list[Answer]:
+    """Repeats each until its outcome is known, or patience ends; the last answers."""
+    return await asyncio.gather(*(phones.until_final(asked, patience_s=patience_s) for asked in operations))

@@ -74,13 +74,15 @@ async def settle_accounts(
 
 async def _look_at_the_end(phones: Phones, cast: Cast, requests: Sequence[Request]) -> None:
     """All wallets, and some packets with their claims. What was not answered is not looked at by the audit either, so
-    that each is asked until it is."""
+    that each is asked until it is. Raises RehearsalError."""
     sent = [(it.asked.owner, it.answer.body["id"]) for it in requests if it.asked.kind == "send" and it.answer.body]
     looks = [Asked(kind="see_wallet", owner=owner) for owner in (it.owner for it in (*cast.persons, *cast.senders))]
     packets = sorted(set(sent))
     for owner, packet in random.Random(cast.prefix).sample(packets, min(_LOOKED_AT, len(packets))):
         looks += [Asked(kind=kind, owner=owner, packet=packet) for kind in ("see_packet", "see_claims")]
-    await resolve(phones, looks, _PATIENCE_S)
+    unseen = sum(answer.outcome == "unknown" for answer in await resolve(phones, looks, _PATIENCE_S))
+    if unseen:
+        raise RehearsalError(f"{unseen} of {len(looks)} wallets and packets could not be looked at in the end")
 
 
 async def _evidence(settings: Settings, owners: str) -> Evidence:

@@ -28,11 +28,16 @@ class Board:
         """It was sent, and everybody sees it."""
         self._packets.append(packet)
 
+    def forget_send(self) -> None:
+        """It came to nothing, and somebody else sends one."""
+        self._sent -= 1
+
     def choose(self, opened: set[str]) -> str | None:
         """One that the person has not opened, rather a new one; None where there is none."""
         unopened = [packet for packet in self._packets if packet not in opened]
+        # Who has opened all that are there counts too: few people would else wait for each other for ever.
+        self._opened += bool(self._packets)
         if not unopened:
             return None
-        self._opened += 1
         # Of two at random the newer.
         return unopened[max(self._chance.randrange(len(unopened)) for _ in range(2))]

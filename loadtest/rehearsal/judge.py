@@ -22,12 +22,13 @@ from loadtest.stack import Stack
 
 
 class Played(Struct, frozen=True):
-    """What was seen from beside. `cpu_s`: by part, until the ledger had everything, which took `drained_s`. `strained`:
-    the generator was."""
+    """What was seen from beside. `gone_s`: when the last person had gone. `cpu_s`: by part, until the ledger had
+    everything, which took `drained_s`. `strained`: the generator was."""
 
     plan: Plan
     url: str
     began_s: float
+    gone_s: float
     marks: Sequence[Mark]
     looks: Sequence[Look]
     cpu_s: dict[str, float]
@@ -40,7 +41,7 @@ def figures_of(played: Played, aftermath: Aftermath, stack: Stack | None) -> Fig
     but for what became of what they had begun."""
     plan, scenario = played.plan, SCENARIOS[played.plan.scenario]
     people = [people_at(scenario, plan.people, second + 0.5, plan.seconds) for second in range(round(plan.seconds))]
-    theirs = _begun_since(aftermath.requests, played.began_s)
+    theirs = _theirs(aftermath.requests, played)
     settled = [look.settled for look in played.looks if look.settled is not None]
     seconds = summary.by_second(theirs, played.looks, played.began_s, people)
     return Figures(
@@ -69,9 +70,14 @@ def figures_of(played: Played, aftermath: Aftermath, stack: Stack | None) -> Fig
     )
 
 
-def _begun_since(requests: Sequence[Request], began_s: float) -> list[Request]:
-    """All attempts at operations that were begun since, and all looks."""
-    return [it for it in requests if it.asked.kind not in ("topup", "see_wallet") and it.started_s >= began_s]
+def _theirs(requests: Sequence[Request], played: Played) -> list[Request]:
+    """All attempts at what people began, and their looks."""
+    return [
+        it
+        for it in requests
+        if it.started_s >= played.began_s
+        and (it.asked.kind in summary.MOVES or (it.asked.kind != "see_wallet" and it.started_s < played.gone_s))
+    ]
 
 
 def _objectives(scenario: Scenario, requests: Sequence[Request], played: Played) -> list[Objective]:

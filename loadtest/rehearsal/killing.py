@@ -4,12 +4,22 @@ import asyncio
 import os
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from signal import SIGKILL
 
+from loadtest.rehearsal.error import RehearsalError
 from loadtest.rehearsal.figures import Mark
 from loadtest.stack import Stack
 
 _APART_S = 1.0
+
+
+def check_names(stack: Stack, names: Sequence[str]) -> None:
+    """Raises RehearsalError where one is of no process: a rehearsal without its faults would be taken for one with."""
+    known = [it.name for it in stack.state.children]
+    for name in names:
+        if name not in known:
+            raise RehearsalError(f"--kill {name}: the stack has {', '.join(known)}")
 
 
 async def kill_at(stack: Stack, names: Sequence[str], peak_s: float, began_s: float) -> list[Mark]:
@@ -19,8 +29,11 @@ async def kill_at(stack: Stack, names: Sequence[str], peak_s: float, began_s: fl
     marks = []
     for name in names:
         pid = next((it.pid for it in stack.state.children if it.name == name), None)
+        done = "was down, not killed"
         if pid is not None:
-            os.kill(pid, SIGKILL)
-            marks.append(Mark(time.time() - began_s, f"{name} killed"))
+            with suppress(ProcessLookupError):
+                os.kill(pid, SIGKILL)
+                done = "killed"
+        marks.append(Mark(time.time() - began_s, f"{name} {done}"))
         await asyncio.sleep(_APART_S)
     return marks

@@ -11,7 +11,7 @@ from locust.runners import MasterRunner, WorkerRunner
 
 from loadtest.record.recorder import Recorder
 from loadtest.rehearsal.phone import Phone, Stage
-from loadtest.rehearsal.plan import BEGAN, STRAINED, read_plan
+from loadtest.rehearsal.plan import BEGAN, BROKEN, STRAINED, read_began, read_plan
 from loadtest.rehearsal.scenarios import SCENARIOS, people_at
 
 PLAN = read_plan(Path(os.environ["REHEARSAL_PLAN"]))
@@ -22,6 +22,7 @@ _COME_PER_S = 0.5
 
 class Person(Phone):
     abstract = False
+    begun = False
 
 
 class Shape(LoadTestShape):
@@ -29,6 +30,11 @@ class Shape(LoadTestShape):
 
     def tick(self) -> tuple[int, float] | None:
         at_s = self.get_run_time()  # type: ignore[no-untyped-call]
+        runner = self.runner
+        if isinstance(runner, MasterRunner) and runner.worker_count < PLAN.processes:
+            # Locust would go on with the others; the people of this one, and what they had begun, are gone.
+            (Path(PLAN.folder) / BROKEN).write_text(f"a process of the generator is lost after {at_s:.0f} s")
+            return None
         if at_s > PLAN.seconds:
             return None
         return people_at(SCENARIO, PLAN.people, at_s, PLAN.seconds), max(1.0, PLAN.people * _COME_PER_S)
@@ -36,6 +42,10 @@ class Shape(LoadTestShape):
 
 def _begin(environment: Environment, **_: Any) -> None:
     folder, runner = Path(PLAN.folder), environment.runner
+    if Person.begun:  # again, on locust's page: a second record would be written over the first
+        (folder / BROKEN).write_text("it was begun twice")
+        return
+    Person.begun = True
     if not isinstance(runner, WorkerRunner):
         (folder / BEGAN).write_text(str(time.time()))
     if not isinstance(runner, MasterRunner):
@@ -45,10 +55,26 @@ def _begin(environment: Environment, **_: Any) -> None:
         Person.stage = Stage(PLAN, SCENARIO, persons, recorder, f"{PLAN.seed}-{worker}")
 
 
+def _end(environment: Environment, **_: Any) -> None:
+    folder = Path(PLAN.folder)
+    if isinstance(environment.runner, WorkerRunner):
+        return
+    began_s = read_began(folder / BEGAN)
+    if began_s is not None and time.time() - began_s < PLAN.seconds:
+        (folder / BROKEN).write_text("it was stopped before its time")
+
+
 def _note_strain(**_: Any) -> None:
     """Locust's own watch: a process above 90 % of a core."""
     (Path(PLAN.folder) / STRAINED).touch()
 
 
+def _note_error(exception: Exception, **_: Any) -> None:
+    """A bug of ours: locust goes on, and that person has given up what he had begun."""
+    (Path(PLAN.folder) / BROKEN).write_text(f"a phone failed: {exception!r}")
+
+
 events.test_start.add_listener(_begin)
+events.user_error.add_listener(_note_error)
+events.test_stop.add_listener(_end)
 events.cpu_warning.add_listener(_note_strain)

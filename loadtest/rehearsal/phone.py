@@ -93,6 +93,8 @@ class Phone(FastHttpUser):
         answer = self._ask_until_final(send, sender)
         if answer.outcome == "ok":
             stage.board.post(answer.body["id"])
+        else:
+            stage.board.forget_send()
 
     def _open(self, packet: str) -> None:
         chance = self.stage.chance

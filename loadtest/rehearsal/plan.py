@@ -6,8 +6,9 @@ import msgspec
 from msgspec import Struct
 
 # Files in the folder: when the first person came, in seconds since 1970; and one that is there if a process of the
-# generator was near the end of what a core can do, so that people waited for their own phones too.
-BEGAN, STRAINED = "began", "strained"
+# generator was near the end of what a core can do, so that people waited for their own phones too. One that says why
+# not everybody did what he should have.
+BEGAN, STRAINED, BROKEN = "began", "strained", "broken"
 
 
 class Person(Struct, frozen=True):

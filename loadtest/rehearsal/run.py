@@ -1,6 +1,7 @@
 """`redpacket rehearse`: lets people come and go at a service, and finds out what became of all that they asked for."""
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from loadtest.record.recorder import Recorder
 from loadtest.rehearsal.afterwards import settle_accounts, wait_drained
 from loadtest.rehearsal.figures import Figures, Mark
 from loadtest.rehearsal.judge import Played, figures_of
-from loadtest.rehearsal.killing import kill_at
+from loadtest.rehearsal.killing import check_names, kill_at
 from loadtest.rehearsal.meter import CpuMeter
 from loadtest.rehearsal.page.render import render_page
 from loadtest.rehearsal.plan import Plan
@@ -49,6 +50,8 @@ async def rehearse(
     Raises RehearsalError, StackError, AuditError, and what its parts raise where one is away.
     """
     scenario = SCENARIOS[options.name]
+    if stack is not None:
+        check_names(stack, options.kill)
     cast = make_cast(settings, scenario, options.people, options.seconds)
     tokens = cast.tokens()
     with Recorder(options.folder / "requests-asked.jsonl") as recorder:
@@ -63,12 +66,13 @@ async def rehearse(
                     meter.add("people", swarm.pid)
                     async with telling_progress(plan, swarm.began_s, looks, say):
                         marks = await _play(plan, swarm, stack, options.kill)
+                gone_s = time.time()
                 drained_s = await wait_drained(settings)
                 await asyncio.sleep(_LAST_LOOK_S)
                 spent_s = meter.spent_s()
             say(f"the ledger had everything after {drained_s:.1f} s")
             aftermath = await settle_accounts(settings, phones, cast, options.folder, say)
-    played = Played(plan, url, swarm.began_s, marks, looks, spent_s, drained_s, swarm.was_strained())
+    played = Played(plan, url, swarm.began_s, gone_s, marks, looks, spent_s, drained_s, swarm.was_strained())
     figures = figures_of(played, aftermath, stack)
     (options.folder / "report.json").write_bytes(msgspec.json.encode(figures))
     (options.folder / "report.html").write_text(render_page(figures), encoding="utf-8")

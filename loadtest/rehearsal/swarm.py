@@ -1,15 +1,16 @@
 """Locust, in processes of its own: it patches its whole process for gevent."""
 
 import asyncio
+import os
 import sys
 from asyncio.subprocess import STDOUT, Process
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from signal import SIGTERM
+from signal import SIGKILL, SIGTERM
 
 from loadtest.rehearsal.error import RehearsalError
-from loadtest.rehearsal.plan import BEGAN, STRAINED, Plan, read_began, write_plan
+from loadtest.rehearsal.plan import BEGAN, BROKEN, STRAINED, Plan, read_began, write_plan
 from redpacket.stack.ports import free_ports
 from redpacket.stack.program import guarded
 from redpacket.stack.server import plain_environ
@@ -37,6 +38,9 @@ class Swarm:
         """Until all have gone. Raises RehearsalError."""
         if await self._process.wait():
             raise RehearsalError(f"locust ended with status {self._process.returncode}: {_end_of(self._log)}")
+        broken = self._log.parent / BROKEN
+        if broken.exists():
+            raise RehearsalError(f"{broken.read_text()}: see {self._log}")
 
     def was_strained(self) -> bool:
         """Whether people waited for their own phones, too."""
@@ -71,8 +75,11 @@ async def running_swarm(plan: Plan, url: str, web_port: int | None) -> AsyncIter
             except TimeoutError:
                 process.kill()
                 await process.wait()
+        # Workers outlive the master for a minute, and would go on asking.
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, SIGKILL)
         # It has everybody's token, and folders of rehearsals are shown to others.
-        file.unlink()
+        file.unlink(missing_ok=True)
 
 
 def _command(plan: Plan, url: str, web_port: int | None) -> list[str]:

@@ -1,9 +1,11 @@
 """`redpacket rehearse`: a night's load on a service, and what became of all that people asked for."""
 
+import asyncio
 import sys
 import tempfile
 from datetime import datetime
 from pathlib import Path
+from signal import SIGTERM
 from typing import TYPE_CHECKING
 
 import click
@@ -102,6 +104,19 @@ def rehearse(
 
 
 async def _rehearse(options: "Options", host: str | None, data: Path | None, api: int, ledger: int) -> "Figures":
+    """As Ctrl-C does, SIGTERM ends all that was started, and takes the tokens away."""
+    from loadtest.rehearsal.error import RehearsalError
+
+    this = asyncio.current_task()
+    assert this is not None
+    asyncio.get_running_loop().add_signal_handler(SIGTERM, this.cancel)
+    try:
+        return await _rehearse_on(options, host, data, api, ledger)
+    except RehearsalError as error:
+        raise click.ClickException(str(error)) from None
+
+
+async def _rehearse_on(options: "Options", host: str | None, data: Path | None, api: int, ledger: int) -> "Figures":
     from loadtest.rehearsal.run import rehearse
     from loadtest.stack import running_stack, stack_on
     from redpacket.stack.error import StackError

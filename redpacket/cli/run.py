@@ -1,5 +1,6 @@
 """How a command finds its deployment, runs to its end, and says in a sentence what keeps it from that."""
 
+import asyncio
 import os
 import traceback
 from collections.abc import Callable, Coroutine
@@ -96,6 +97,8 @@ def run_check(check: Callable[[], Coroutine[Any, Any, T]], what: str) -> T:
         return run(check())
     except click.ClickException as error:
         raise _UncheckedError(error.message) from None
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        raise _UncheckedError(f"{what} was interrupted: nothing is said") from None
     except Exception as error:
         traceback.print_exc()
         raise _UncheckedError(f"{what} was not made, since it failed itself: {error!r}") from error

@@ -61,6 +61,12 @@ async def test_without_a_service_a_rehearsal_says_so_and_is_not_taken_for_one(sy
     assert (status, "the service does not serve: no answer ConnectError" in said) == (2, True), said
 
 
+async def test_whom_nobody_knows_is_not_killed_in_silence(system: System, tmp_path: Path) -> None:
+    options = ["--kill", "redsi", "--data", str(system.data), "--out", str(tmp_path / "report")]
+    status, _, said = await run_command("rehearse", "steady", *options)
+    assert (status, "--kill redsi: the stack has" in said) == (2, True), said
+
+
 async def test_a_folder_that_is_there_is_not_written_over(tmp_path: Path) -> None:
     status, _, said = await run_command("rehearse", "steady", "--out", str(tmp_path))
     assert (status, "a new folder is wanted" in said) == (2, True), said

@@ -60,6 +60,25 @@ def test_nobody_opens_what_is_not_there() -> None:
     assert not board.is_time_to_send(), "the first is still on its way"
 
 
+@pytest.mark.parametrize("people", [1, 2])
+def test_few_people_do_not_wait_for_each_other_for_ever(people: int) -> None:
+    board, opened_by, sent = Board(2.6, random.Random(1)), [set[str]() for _ in range(people)], 0
+    for turn in range(100):
+        if board.is_time_to_send():
+            sent += 1
+            board.post(f"packet-{sent}")
+        elif (packet := board.choose(opened_by[turn % people])) is not None:
+            opened_by[turn % people].add(packet)
+    assert sent > 20
+
+
+def test_a_send_that_came_to_nothing_is_not_waited_for() -> None:
+    board = Board(2.6, random.Random(1))
+    assert board.is_time_to_send()
+    board.forget_send()
+    assert board.is_time_to_send()
+
+
 def test_the_packets_that_people_choose_are_such_as_the_api_takes() -> None:
     chance = random.Random(1)
     packets = [choose_packet(chance) for _ in range(2_000)]
