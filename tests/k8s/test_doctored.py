@@ -7,9 +7,23 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.k8s.objects import Object, Objects, describe
-from tests.k8s.rules import RULES, Rule, alarms, lifecycle, network, pods, redis, scale, schemas, settings
+from tests.k8s.rules import (
+    RULES,
+    Rule,
+    alarms,
+    keys,
+    lifecycle,
+    network,
+    pods,
+    redis,
+    scale,
+    schemas,
+    settings,
+    stores,
+)
 
 _CONTAINER = "spec template spec containers 0"
+_KEYS = "spec template spec volumes 0 secret"
 _GONE = object()
 
 
@@ -72,6 +86,7 @@ _DOCTORED = (
     ),
     Doctored(pods.images_have_a_version, "dev", "Deployment api", f"{_CONTAINER} image", "redpacket:latest"),
     Doctored(pods.images_have_a_version, "dev", "StatefulSet redis", f"{_CONTAINER} image", "valkey/valkey"),
+    Doctored(pods.images_have_a_version, "dev", "StatefulSet redis", f"{_CONTAINER} image", "valkey/valkey:9.1"),
     Doctored(pods.images_have_a_version, "dev", "StatefulSet ledger", f"{_CONTAINER} image", "redpacket:0.0.9"),
     Doctored(
         pods.images_have_a_version, "dev", "StatefulSet ledger", f"{_CONTAINER} image", "ghcr.io/us/redpacket:0.0.9"
@@ -115,12 +130,22 @@ _DOCTORED = (
     Doctored(
         settings.settings_are_known_and_whole, "dev", "Deployment api", f"{_CONTAINER} ports 1 containerPort", 9101
     ),
+    *(
+        Doctored(
+            settings.settings_are_the_same_for_all,
+            "dev",
+            "StatefulSet ledger",
+            f"{_CONTAINER} env 1",
+            {"name": name, "value": value},
+        )
+        for name, value in (("REDPACKET_CURRENCY", "USD"), ("REDPACKET_SHARDS", "8"), ("REDPACKET_KEYS_DIR", "/other"))
+    ),
     Doctored(
-        settings.settings_are_known_and_whole,
-        "rehearsal",
-        "Job rehearsal",
-        f"{_CONTAINER} volumeMounts 0 mountPath",
-        "/key",
+        settings.settings_are_the_same_for_all,
+        "dev",
+        "Deployment api",
+        f"{_CONTAINER} envFrom 0 configMapRef name",
+        "another",
     ),
     Doctored(
         settings.secrets_are_only_referred_to,
@@ -134,9 +159,20 @@ _DOCTORED = (
     Doctored(
         settings.servers_are_those_of_the_manifests, "dev", "Kafka redpacket", "spec kafka listeners 0 port", 9094
     ),
+    *(
+        Doctored(
+            settings.servers_are_those_of_the_manifests,
+            "dev",
+            "StatefulSet ledger",
+            f"{_CONTAINER} env 1",
+            {"name": "REDPACKET_REDIS_URL", "value": url},
+        )
+        for url in ("redis://redis:6379/1", "redis://redis", "redis://another:6379/0")
+    ),
     Doctored(
         settings.commands_are_those_of_the_command_line, "dev", "StatefulSet ledger", f"{_CONTAINER} args 0", "settle"
     ),
+    Doctored(settings.commands_are_those_of_the_command_line, "dev", "Deployment api", f"{_CONTAINER} ports", []),
     Doctored(
         settings.commands_are_those_of_the_command_line, "dev", "Deployment api", f"{_CONTAINER} args 1", "--bind"
     ),
@@ -155,6 +191,28 @@ _DOCTORED = (
         "/keys/out",
     ),
     Doctored(
+        keys.keys_are_there_and_can_be_read,
+        "rehearsal",
+        "Job rehearsal",
+        f"{_CONTAINER} volumeMounts 0 mountPath",
+        "/key",
+    ),
+    Doctored(keys.keys_are_there_and_can_be_read, "dev", "Deployment api", f"{_KEYS} optional", True),
+    Doctored(keys.keys_are_there_and_can_be_read, "dev", "Deployment api", f"{_KEYS} defaultMode", 0),
+    Doctored(keys.keys_are_there_and_can_be_read, "dev", "StatefulSet ledger", f"{_KEYS} defaultMode", 0o400),
+    Doctored(
+        keys.keys_are_there_and_can_be_read, "dev", "StatefulSet ledger", "spec template spec securityContext fsGroup"
+    ),
+    *(
+        Doctored(keys.keys_are_there_and_can_be_read, "rehearsal", name, f"{_KEYS} items", items)
+        for name, items in (
+            ("Deployment api", [{"key": it, "path": it} for it in ("id.key", "split.key")]),
+            ("StatefulSet ledger", [{"key": "id.key", "path": "id.key"}, {"key": "split.key", "path": "split"}]),
+            ("Job migrate-0.1.0", [{"key": it, "path": it, "mode": 0o400} for it in ("id.key", "split.key")]),
+            ("Job rehearsal", [{"key": it, "path": it} for it in ("id.key", "split.key", "jwt_public.pem")]),
+        )
+    ),
+    Doctored(
         lifecycle.grace_is_longer_than_pre_stop_and_drain,
         "dev",
         "Deployment api",
@@ -171,6 +229,20 @@ _DOCTORED = (
     Doctored(lifecycle.api_waits_until_nobody_is_sent_to_it, "dev", "Deployment api", f"{_CONTAINER} lifecycle"),
     Doctored(
         lifecycle.a_new_worker_is_ready_before_an_old_one_goes, "dev", "Deployment api", "spec strategy rollingUpdate"
+    ),
+    Doctored(
+        lifecycle.a_new_version_reaches_all_workers,
+        "dev",
+        "StatefulSet ledger",
+        "spec updateStrategy type",
+        "OnDelete",
+    ),
+    Doctored(
+        lifecycle.a_new_version_reaches_all_workers,
+        "dev",
+        "StatefulSet ledger",
+        "spec updateStrategy rollingUpdate",
+        {"partition": 1},
     ),
     Doctored(lifecycle.workers_leave_a_node_one_by_one, "dev", "PodDisruptionBudget api", "spec maxUnavailable", 0),
     Doctored(lifecycle.workers_leave_a_node_one_by_one, "dev", "PodDisruptionBudget ledger", ""),
@@ -194,6 +266,9 @@ _DOCTORED = (
     Doctored(
         scale.ledger_workers_are_no_more_than_shards, "production", "ScaledObject ledger", "spec maxReplicaCount", 17
     ),
+    Doctored(scale.somebody_is_always_there, "production", "ScaledObject ledger", "spec minReplicaCount", 0),
+    Doctored(scale.somebody_is_always_there, "production", "ScaledObject ledger", "spec minReplicaCount"),
+    Doctored(scale.somebody_is_always_there, "production", "ScaledObject api", "spec idleReplicaCount", 0),
     Doctored(scale.no_calendar_asks_for_more_than_may_be, "production", "ScaledObject api", "spec maxReplicaCount", 20),
     Doctored(scale.one_hand_scales_each_workload, "production", "StatefulSet ledger", "spec replicas", 2),
     Doctored(scale.one_hand_scales_each_workload, "dev", "StatefulSet ledger", "spec replicas"),
@@ -211,47 +286,70 @@ _DOCTORED = (
         "spec postgresql parameters max_connections",
         "400",
     ),
-    Doctored(scale.copies_are_no_more_than_brokers, "production", "KafkaNodePool broker", "spec replicas", 2),
+    Doctored(scale.lag_is_asked_for_where_it_is, "rehearsal", "ScaledObject ledger", "metadata namespace", "redpacket"),
     Doctored(
-        scale.copies_are_no_more_than_brokers, "production", "Kafka redpacket", "spec kafka config log.retention.ms"
+        scale.lag_is_asked_for_where_it_is, "production", "ScaledObject ledger", "spec triggers 0 type", "apache-kafka"
+    ),
+    Doctored(stores.copies_are_no_more_than_brokers, "production", "KafkaNodePool broker", "spec replicas", 2),
+    Doctored(stores.kafka_keeps_every_record, "production", "Kafka redpacket", "spec kafka config log.retention.ms"),
+    Doctored(
+        stores.copies_are_no_more_than_brokers, "dev", "Kafka redpacket", "spec kafka config min.insync.replicas", 2
     ),
     Doctored(
-        scale.copies_are_no_more_than_brokers, "dev", "Kafka redpacket", "spec kafka config min.insync.replicas", 2
-    ),
-    Doctored(
-        scale.copies_are_no_more_than_brokers,
+        stores.kafka_keeps_every_record,
         "production",
         "KafkaNodePool broker",
         "spec storage volumes 0 type",
         "ephemeral",
     ),
     Doctored(
-        scale.copies_are_no_more_than_brokers,
+        stores.kafka_keeps_every_record,
         "production",
         "Kafka redpacket",
         "spec kafka config log.cleanup.policy",
         "compact",
     ),
     Doctored(
-        scale.copies_are_no_more_than_brokers,
+        stores.kafka_keeps_every_record,
         "production",
         "KafkaNodePool broker",
         "metadata labels strimzi.io/cluster",
         "another",
     ),
     Doctored(
-        scale.one_broker_asks_for_no_zone, "dev", "Kafka redpacket", "spec kafka rack", {"topologyKey": "the/zone"}
+        stores.one_broker_asks_for_no_zone, "dev", "Kafka redpacket", "spec kafka rack", {"topologyKey": "the/zone"}
     ),
-    Doctored(scale.one_broker_asks_for_no_zone, "production", "Kafka redpacket", "spec kafka rack"),
+    Doctored(stores.one_broker_asks_for_no_zone, "production", "Kafka redpacket", "spec kafka rack"),
     Doctored(
-        scale.kafka_nodes_are_on_nodes_of_their_own,
+        stores.kafka_nodes_are_on_nodes_of_their_own,
         "production",
         "KafkaNodePool controller",
         "spec template pod topologySpreadConstraints 1",
     ),
-    Doctored(scale.lag_is_asked_for_where_it_is, "rehearsal", "ScaledObject ledger", "metadata namespace", "redpacket"),
+    *(
+        Doctored(
+            stores.postgres_keeps_what_it_commits,
+            "production",
+            "Cluster postgres",
+            f"spec postgresql parameters {name}",
+            value,
+        )
+        for name, value in (
+            ("fsync", "off"),
+            ("full_page_writes", "off"),
+            ("synchronous_commit", "off"),
+            ("synchronous_commit", "local"),
+        )
+    ),
     Doctored(
-        scale.lag_is_asked_for_where_it_is, "production", "ScaledObject ledger", "spec triggers 0 type", "apache-kafka"
+        stores.postgres_keeps_what_it_commits,
+        "production",
+        "Cluster postgres",
+        "spec affinity podAntiAffinityType",
+        "preferred",
+    ),
+    Doctored(
+        stores.postgres_keeps_what_it_commits, "production", "Cluster postgres", "spec affinity enablePodAntiAffinity"
     ),
     Doctored(redis.redis_is_one_process, "dev", "StatefulSet redis", "spec replicas", 2),
     Doctored(redis.redis_is_one_process, "dev", "HorizontalPodAutoscaler api", "spec scaleTargetRef name", "redis"),
@@ -320,6 +418,49 @@ _DOCTORED = (
         "spec kafka listeners 0 networkPolicyPeers",
     ),
     Doctored(
+        network.network_lets_through_what_is_needed_and_nothing_else,
+        "production",
+        "Kafka redpacket",
+        "spec kafka listeners 0 type",
+        "loadbalancer",
+    ),
+    Doctored(
+        network.policies_are_understood,
+        "production",
+        "NetworkPolicy redis",
+        "spec ingress 0 from",
+        [{"ipBlock": {"cidr": "0.0.0.0/0"}}],
+    ),
+    Doctored(
+        network.policies_are_understood,
+        "production",
+        "NetworkPolicy redis",
+        "spec ingress 0 ports 0",
+        {"port": 1, "endPort": 65535},
+    ),
+    Doctored(
+        network.policies_are_understood, "production", "NetworkPolicy redis", "spec ingress 0 ports 0 port", "redis"
+    ),
+    *(
+        Doctored(
+            network.clients_come_to_what_they_need_and_nothing_else,
+            "production",
+            "HTTPRoute api",
+            "spec rules 0 matches 1 path",
+            {"type": "PathPrefix", "value": path},
+        )
+        for path in ("/", "/metrics")
+    ),
+    Doctored(
+        network.clients_come_to_what_they_need_and_nothing_else,
+        "production",
+        "HTTPRoute api",
+        "spec rules 0 matches 1 path",
+    ),
+    Doctored(
+        network.clients_come_to_what_they_need_and_nothing_else, "production", "HTTPRoute api", "spec rules 0 matches"
+    ),
+    Doctored(
         alarms.metrics_asked_for_are_told,
         "production",
         "PrometheusRule redpacket",
@@ -340,6 +481,16 @@ _DOCTORED = (
         "PrometheusRule redpacket",
         "spec groups 0 rules 0 annotations runbook",
         "docs/operations.md#a-shard-is-shut",
+    ),
+    *(
+        Doctored(
+            alarms.alarms_wait_no_longer_than_the_guide_says,
+            "production",
+            "PrometheusRule redpacket",
+            f"spec groups 0 rules {place} for",
+            waits,
+        )
+        for place, waits in ((0, "1h"), (1, "1m1s"), (2, "30s"))
     ),
     Doctored(
         alarms.every_shard_is_counted,

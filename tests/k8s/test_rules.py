@@ -1,12 +1,14 @@
 """Every rule holds of every overlay, and production keeps what the promise rests on."""
 
+import shutil
 from collections.abc import Mapping
 from copy import deepcopy
+from pathlib import Path
 
 import pytest
 
 from tests.k8s.objects import Objects, dig, find, pods
-from tests.k8s.render import OVERLAYS
+from tests.k8s.render import MANIFESTS, OVERLAYS, render
 from tests.k8s.rules import RULES, Rule
 from tests.k8s.rules.settings import ours, settings_of
 
@@ -54,3 +56,12 @@ def test_rules_hold_of_images_in_a_registry(rendered: Mapping[str, Objects], rul
             container["image"] = f"ghcr.io/us/{container['image']}"
     assert list(rule(elsewhere)) == []
     assert len(ours(elsewhere)) == 4
+
+
+@pytest.mark.parametrize("name", ["ghcr.io/us/redpacket", "localhost:5000/redpacket"])
+def test_the_migration_is_named_by_the_version_in_any_registry(kubectl: Path, tmp_path: Path, name: str) -> None:
+    shutil.copytree(MANIFESTS, tmp_path, dirs_exist_ok=True)
+    overlay = tmp_path / "overlays" / "production" / "kustomization.yaml"
+    overlay.write_text(overlay.read_text().replace("newName: redpacket,", f"newName: {name},"))
+    job = find(render(kubectl, "production", tmp_path), "Job", "migrate-0.1.0")
+    assert job["spec"]["template"]["spec"]["containers"][0]["image"] == f"{name}:0.1.0"

@@ -33,6 +33,14 @@ def a_new_worker_is_ready_before_an_old_one_goes(objects: Objects) -> Iterator[s
             yield f"{describe(deployment)}: {rolling}"
 
 
+def a_new_version_reaches_all_workers(objects: Objects) -> Iterator[str]:
+    """Without anybody's deleting pods by hand."""
+    for workload in of_kind(objects, "StatefulSet"):
+        update = workload["spec"].get("updateStrategy", {})
+        if update.get("type", "RollingUpdate") != "RollingUpdate" or dig(update, "rollingUpdate", "partition"):
+            yield f"{describe(workload)}: {update}"
+
+
 def workers_leave_a_node_one_by_one(objects: Objects) -> Iterator[str]:
     """Both kinds have a budget, and each lets one go: a drain never waits for ever, whatever is not ready."""
     budgets = list(of_kind(objects, "PodDisruptionBudget"))

@@ -1,4 +1,4 @@
-"""One rule about the network: what has to get through does, and nothing else."""
+"""Rules about the network: what has to get through does, and nothing else."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -41,13 +41,42 @@ _NEEDED = {
 }
 
 
+# Beside them the worker answers /metrics and /healthz at the same port.
+_FOR_CLIENTS = {("PathPrefix", "/v1"), ("Exact", "/openapi.json")}
+
+
+def clients_come_to_what_they_need_and_nothing_else(objects: Objects) -> Iterator[str]:
+    # What a match or a rule does not say is, by Gateway API, every path.
+    every_path = {"type": "PathPrefix", "value": "/"}
+    for route in of_kind(objects, "HTTPRoute"):
+        matches = [match for rule in route["spec"]["rules"] for match in rule.get("matches", [{}])]
+        paths = [every_path | match.get("path", {}) for match in matches]
+        if (routed := {(it["type"], it["value"]) for it in paths}) != _FOR_CLIENTS:
+            yield f"{describe(route)}: {sorted(routed)}"
+
+
+def policies_are_understood(objects: Objects) -> Iterator[str]:
+    """The next rule knows ports by number, and peers by their labels."""
+    for policy in of_kind(objects, "NetworkPolicy"):
+        for it in _not_understood(policy):
+            yield f"{describe(policy)}: whom {it} lets through is not understood here"
+
+
+def _not_understood(policy: Object) -> Iterator[Object]:
+    for way, side in (("ingress", "from"), ("egress", "to")):
+        for rule in policy["spec"].get(way, ()):
+            ports, named = rule.get("ports", ()), rule.get(side, ())
+            yield from (it for it in ports if it.keys() - {"port", "protocol"} or not isinstance(it.get("port"), int))
+            yield from (it for it in named if it.keys() - {"podSelector", "namespaceSelector"})
+
+
 def network_lets_through_what_is_needed_and_nothing_else(objects: Objects) -> Iterator[str]:
     peers = [*(_Peer(it.component, it.labels) for it in pods(objects)), *_OTHERS]
     here = [it for it in peers if not it.namespace]
     components = {it.name for it in peers} - ({"gateway"} if not any(of_kind(objects, "HTTPRoute")) else set())
     components -= {"prometheus"} if not any(of_kind(objects, "PodMonitor")) else set()
     needed = {it for it in _NEEDED if {it[0], it[1]} <= components}
-    policies = list(of_kind(objects, "NetworkPolicy"))
+    policies = [it for it in of_kind(objects, "NetworkPolicy") if not any(_not_understood(it))]
     open_ways = {
         (source.name, target.name, port)
         for source in peers
@@ -71,6 +100,8 @@ def network_lets_through_what_is_needed_and_nothing_else(objects: Objects) -> It
     # Strimzi's own policy comes beside ours, and lets in everybody where the listener names nobody.
     for kafka in of_kind(objects, "Kafka"):
         for listener in kafka["spec"]["kafka"]["listeners"]:
+            if listener["type"] != "internal":
+                yield f"{describe(kafka)}: {listener['name']} can be reached from outside"
             named = listener.get("networkPolicyPeers", [{}])
             for peer in peers:
                 if any(_is(it, peer) for it in named) != ((peer.name, "kafka", listener["port"]) in needed):
@@ -86,8 +117,6 @@ def _lets(policies: list[Object], way: str, pod: _Peer, other: _Peer, port: int)
 
 
 def _names(rule: Object, side: str, other: _Peer, port: int) -> bool:
-    for it in rule.get("ports", ()):
-        assert it.keys() <= {"port", "protocol"}, it
     # By TCP, but for DNS.
     named_port = "ports" not in rule or any(
         it["port"] == port and (port == _DNS or it.get("protocol", "TCP") == "TCP") for it in rule["ports"]
@@ -96,7 +125,6 @@ def _names(rule: Object, side: str, other: _Peer, port: int) -> bool:
 
 
 def _is(named: Object, other: _Peer) -> bool:
-    assert named.keys() <= {"podSelector", "namespaceSelector"}, named
     namespace = named.get("namespaceSelector")
     if namespace is None:
         in_namespace = not other.namespace

@@ -1,5 +1,6 @@
 """Rules about every pod: what it may do, what it is given, and who looks whether it is well."""
 
+import re
 from collections.abc import Iterator
 
 from redpacket.ops.health import PATHS
@@ -8,6 +9,8 @@ from tests.k8s.rules.settings import is_ours
 
 _RESTRICTED_VOLUMES = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected"}
 _RESTRICTED_VOLUMES |= {"secret"}
+# What becomes another image with each release.
+_SERIES = re.compile(r"^\d+(\.\d+)?$")
 
 
 def pods_are_restricted(objects: Objects) -> Iterator[str]:
@@ -73,12 +76,12 @@ def pods_speak_with_no_kubernetes_api(objects: Objects) -> Iterator[str]:
 
 
 def images_have_a_version(objects: Objects) -> Iterator[str]:
-    """One that stays: a tag, and not `latest`. All our processes have the same."""
+    """One that stays: a tag, not `latest`, not a series such as 9.1. All our processes have the same."""
     ours = set()
     for pod in pods(objects):
         for container in pod.containers:
             name, _, tag = container["image"].rpartition(":")
-            if not name or not tag or "/" in tag or tag == "latest":
+            if not name or not tag or "/" in tag or tag == "latest" or _SERIES.match(tag):
                 yield f"{pod.name}: the image {container['image']}"
             if is_ours(container["image"]):
                 ours.add(tag)
@@ -125,5 +128,5 @@ def probes_look_at_the_process_alone(objects: Objects) -> Iterator[str]:
 def _answered(pod: Pod, kind: str, asked: Object) -> Iterator[str]:
     if asked["path"] not in PATHS or (asked["path"] == "/healthz/ready") != (kind == "readinessProbe"):
         yield f"{pod.name}: {kind} asks {asked['path']}"
-    if pod.ports.get(asked["port"]) != pod.ports["ops"]:
+    if pod.ports.get(asked["port"], 0) != pod.ports.get("ops"):
         yield f"{pod.name}: {kind} asks at the port {asked['port']}"

@@ -10,7 +10,7 @@ from tests.k8s.rules.settings import settings_of
 # The migration, an audit, a person at the console, and what Postgres keeps for itself and its standbys.
 _OTHER_CONNECTIONS = 30
 
-_BOUNDS = ("minReplicas", "maxReplicas", "minReplicaCount", "maxReplicaCount")
+_BOUNDS = ("minReplicas", "maxReplicas", "minReplicaCount", "maxReplicaCount", "idleReplicaCount")
 
 
 def numbers_of(objects: Objects, component: str) -> list[int]:
@@ -18,9 +18,9 @@ def numbers_of(objects: Objects, component: str) -> list[int]:
     numbers = [it.workload["spec"].get("replicas", 1) for it in pods(objects) if it.component == component]
     for scaler in _scalers(objects, component):
         spec = scaler["spec"]
-        numbers += [
-            spec[it] for it in ("minReplicas", "maxReplicas", "minReplicaCount", "maxReplicaCount") if it in spec
-        ]
+        numbers += [spec[it] for it in _BOUNDS if it in spec]
+        # KEDA's own default, which no HPA has.
+        numbers += [0] if scaler["kind"] == "ScaledObject" and "minReplicaCount" not in spec else []
         numbers += [int(it["metadata"]["desiredReplicas"]) for it in spec.get("triggers", ()) if it["type"] == "cron"]
         numbers += [spec["fallback"]["replicas"]] if "fallback" in spec else []
     return numbers
@@ -35,6 +35,13 @@ def ledger_workers_are_no_more_than_shards(objects: Objects) -> Iterator[str]:
     shards = settings_of(objects, "ledger").shards
     if (most := max(numbers_of(objects, "ledger"))) > shards:
         yield f"{most} ledger workers for {shards} partitions"
+
+
+def somebody_is_always_there(objects: Objects) -> Iterator[str]:
+    """Shards that nobody owns are shut, so the lag that would call a worker is told by nobody."""
+    for component in ("api", "ledger"):
+        if (least := min(numbers_of(objects, component))) < 1:
+            yield f"{component}: {least} workers"
 
 
 def no_calendar_asks_for_more_than_may_be(objects: Objects) -> Iterator[str]:
@@ -71,59 +78,6 @@ def postgres_has_connections_for_all(objects: Objects) -> Iterator[str]:
     given = int(find(objects, "Cluster", "postgres")["spec"]["postgresql"]["parameters"]["max_connections"])
     if wanted > given:
         yield f"{most_api} API and {most_ledger} ledger workers may want {wanted} connections of {given}"
-
-
-def copies_are_no_more_than_brokers(objects: Objects) -> Iterator[str]:
-    """What the topic is made with, what Kafka makes others with, and the brokers that there are agree."""
-    settings = settings_of(objects, "migrate")
-    config = find(objects, "Kafka", "redpacket")["spec"]["kafka"]["config"]
-    pools = of_kind(objects, "KafkaNodePool")
-    brokers = sum(it["spec"]["replicas"] for it in pools if "broker" in it["spec"]["roles"])
-    copies, in_sync = settings.kafka_replication, settings.kafka_min_insync
-    if copies > brokers or (brokers > 1) != (in_sync > 1) or in_sync >= copies + (copies == 1):
-        yield f"{copies} copies, {in_sync} of them in sync, on {brokers} brokers"
-    for name, wanted in (
-        ("default.replication.factor", copies),
-        ("offsets.topic.replication.factor", copies),
-        ("transaction.state.log.replication.factor", copies),
-        ("min.insync.replicas", in_sync),
-        ("transaction.state.log.min.isr", in_sync),
-        # Nothing is forgotten, nothing led by one who lacks what was acknowledged, nothing made by a wrong name.
-        ("log.retention.ms", -1),
-        ("log.retention.bytes", -1),
-        ("unclean.leader.election.enable", False),
-        ("auto.create.topics.enable", False),
-    ):
-        if config.get(name) != wanted:
-            yield f"Kafka's {name} is {config.get(name)}, not {wanted}"
-    if config.get("log.cleanup.policy", "delete") != "delete":
-        yield "Kafka keeps only the last record of a key"
-    for pool in of_kind(objects, "KafkaNodePool"):
-        if any(it["type"] != "persistent-claim" for it in pool["spec"]["storage"].get("volumes", [{"type": ""}])):
-            yield f"{describe(pool)}: a volume that is gone with its pod"
-        if pool["metadata"]["labels"].get("strimzi.io/cluster") != "redpacket":
-            yield f"{describe(pool)} is of another cluster"
-
-
-def kafka_nodes_are_on_nodes_of_their_own(objects: Objects) -> Iterator[str]:
-    for pool in of_kind(objects, "KafkaNodePool"):
-        spread = dig(pool, "spec", "template", "pod", "topologySpreadConstraints") or ()
-        own = {"strimzi.io/pool-name": pool["metadata"]["name"]}
-        if not any(
-            (it["topologyKey"], it["whenUnsatisfiable"]) == ("kubernetes.io/hostname", "DoNotSchedule")
-            and it["labelSelector"] == {"matchLabels": own}
-            for it in spread
-        ):
-            yield f"{describe(pool)}: two of it may be on one node"
-
-
-def one_broker_asks_for_no_zone(objects: Objects) -> Iterator[str]:
-    """Where Kafka is told of zones, Strimzi lets its brokers run on nodes that have one, and on no other."""
-    kafka = find(objects, "Kafka", "redpacket")
-    pools = of_kind(objects, "KafkaNodePool")
-    brokers = sum(it["spec"]["replicas"] for it in pools if "broker" in it["spec"]["roles"])
-    if (brokers > 1) != (dig(kafka, "spec", "kafka", "rack") is not None):
-        yield f"{brokers} brokers, zones: {dig(kafka, 'spec', 'kafka', 'rack')}"
 
 
 def lag_is_asked_for_where_it_is(objects: Objects) -> Iterator[str]:

@@ -10,6 +10,8 @@ from tests.k8s.objects import Objects, Pod, describe, find, of_kind, pods
 
 _COMMANDS = {"api": "api", "ledger": "ledger", "migrate": "migrate", "rehearsal": "rehearse"}
 _SECRET = "REDPACKET_POSTGRES_URL"
+# What a pod is told beside the one ConfigMap.
+_OWN = {_SECRET, "REDPACKET_INSTANCE"}
 
 
 def ours(objects: Objects) -> list[Pod]:
@@ -66,15 +68,21 @@ def settings_are_known_and_whole(objects: Objects) -> Iterator[str]:
         # With service links, Kubernetes adds REDPACKET_KAFKA_BOOTSTRAP_SERVICE_HOST and the like, all of them unknown.
         if pod.spec.get("enableServiceLinks") is not False:
             yield f"{pod.name}: service links"
-        mounts = {it["mountPath"]: it["name"] for it in pod.main.get("volumeMounts", ())}
-        volumes = {it["name"]: it for it in pod.spec.get("volumes", ())}
-        keys = volumes.get(mounts.get(settings.keys_dir, ""), {})
-        if keys.get("secret", {}).get("secretName") != "keys":
-            yield f"{pod.name}: there are no keys at {settings.keys_dir}"
-        if pod.serves and (settings.ops_host, settings.ops_port) != ("0.0.0.0", pod.ports["ops"]):
+        if pod.serves and (settings.ops_host, settings.ops_port) != ("0.0.0.0", pod.ports.get("ops")):
             yield f"{pod.name}: nobody can ask at {settings.ops_host}:{settings.ops_port}"
         if pod.component == "ledger" and settings.instance != "metadata.name":
             yield f"{pod.name}: its workers' names do not last"
+
+
+def settings_are_the_same_for_all(objects: Objects) -> Iterator[str]:
+    """What processes must agree on (shards, currency, keys) is said once, and nobody is told otherwise."""
+    sources = set()
+    for pod in ours(objects):
+        sources |= {it["configMapRef"]["name"] for it in pod.main.get("envFrom", ())}
+        if own := {it["name"] for it in pod.main.get("env", ())} - _OWN:
+            yield f"{pod.name} has its own {', '.join(sorted(own))}"
+    if len(sources) != 1:
+        yield f"settings of several ConfigMaps: {sorted(sources)}"
 
 
 def secrets_are_only_referred_to(objects: Objects) -> Iterator[str]:
@@ -93,9 +101,15 @@ def secrets_are_only_referred_to(objects: Objects) -> Iterator[str]:
 def servers_are_those_of_the_manifests(objects: Objects) -> Iterator[str]:
     for pod in ours(objects):
         settings = read_settings(environ_of(objects, pod))
-        redis, _, port = settings.redis_url.removeprefix("redis://").removesuffix("/0").partition(":")
-        if int(port) not in [it["port"] for it in find(objects, "Service", redis)["spec"]["ports"]]:
-            yield f"{pod.name}: {settings.redis_url}"
+        # Redis's only database, and the only one that an audit looks at.
+        urls = {
+            f"redis://{it['metadata']['name']}:{port['port']}/0"
+            for it in of_kind(objects, "Service")
+            for port in it["spec"]["ports"]
+            if port["name"] == "redis"
+        }
+        if settings.redis_url not in urls:
+            yield f"{pod.name}: {settings.redis_url} is none of {urls}"
         # Strimzi: NAME-kafka-bootstrap, at the listener's port.
         bootstraps = {
             f"{it['metadata']['name']}-kafka-bootstrap:{listener['port']}"
@@ -123,7 +137,7 @@ def commands_are_those_of_the_command_line(objects: Objects) -> Iterator[str]:
         except click.UsageError as error:
             yield f"{pod.name}: {error.format_message()}"
             continue
-        if name == "api" and (parsed["host"], parsed["port"]) != ("0.0.0.0", pod.ports["http"]):
+        if name == "api" and (parsed["host"], parsed["port"]) != ("0.0.0.0", pod.ports.get("http")):
             yield f"{pod.name}: nobody can ask at {parsed['host']}:{parsed['port']}"
         if name == "rehearse":
             writable = {it["mountPath"] for it in pod.main["volumeMounts"] if not it.get("readOnly")}
