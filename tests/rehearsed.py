@@ -60,7 +60,7 @@ def made_up(seconds: int = 60) -> Figures:
         violations=[],
         audit="I1  holds: per packet claimed + refunded + remaining = total, and debits = credits, for every packet\n"
         "    packets 4,180, postings 29,210\nI2  holds: a share is claimed once\n\nall holds",
-        audit_holds=True,
+        audit_status=0,
     )
 
 

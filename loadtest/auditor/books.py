@@ -63,7 +63,9 @@ def _check_postings(evidence: Evidence, accounts: dict[int, Account]) -> Iterato
     posted: Counter[tuple[str, str, str, str, int]] = Counter()
     topups: Counter[str] = Counter()
     for posting in evidence.postings:
-        debit, credit = accounts[posting.debit], accounts[posting.credit]
+        if (debit := accounts.get(posting.debit)) is None or (credit := accounts.get(posting.credit)) is None:
+            yield f"I5 {posting} is with somebody who is not of these"
+            continue
         if (debit.kind, credit.kind) != _WAYS.get(posting.kind):
             yield f"I1 {posting} goes from {debit} to {credit}"
         if posting.kind == "topup":

@@ -7,6 +7,7 @@ from typing import Any
 
 from loadtest.auditor.evidence import Claim, Evidence, Packet
 from loadtest.auditor.told import Told
+from loadtest.record.wire import LIST_LIMIT
 from loadtest.record.words import Request
 
 # What never changes in a packet's body; of the other bodies, everything.
@@ -103,7 +104,10 @@ def _check_lists(told: Told, claims: dict[tuple[str, str], Claim]) -> Iterator[s
                 if held is None or what != (held.share, held.amount):
                     yield f"I4 the list of claims of {id} has {owner} with {what}, the ledger has {held}"
             acknowledged = {owner for owner, at_s in known.get(id, {}).items() if at_s < request.started_s}
-            if request.answer.body["next"] is None and not acknowledged <= listed.keys():
+            goes_on = request.answer.body["next"] is not None
+            if goes_on and len(listed) < LIST_LIMIT:
+                yield f"I4 the list of claims of {id} goes on behind {len(listed)}: {_words(request)}"
+            if not goes_on and not acknowledged <= listed.keys():
                 yield f"I4 the list of claims of {id} lacks {sorted(acknowledged - listed.keys())}: {_words(request)}"
 
 
@@ -140,8 +144,6 @@ def _check_money(told: Told, evidence: Evidence) -> Iterator[str]:
         held = (balances.get((owner, "wallet"), 0), balances.get((owner, "escrow"), 0))
         if (wallet["available"], wallet["held"]) != held:
             yield f"I4 {owner} sees {wallet}, the ledger has {held}"
-    if not seen:
-        return
     topped_up = sum(it.amount for it in evidence.postings if it.kind == "topup")
     in_wallets = sum(wallet["available"] + wallet["held"] for wallet in seen.values())
     if in_wallets != topped_up:

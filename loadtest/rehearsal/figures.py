@@ -66,9 +66,9 @@ class Figures(Struct, frozen=True, kw_only=True):
     """`what`: the scenario in a sentence. `counts`: sends, claims, ... in the order to be shown. `refusals`: by reason.
     `unknown`: what became of the operations that were not known at some time. `cpu`: empty where the processes are
     others' (a host was given). `violations`: a sentence for everything that was lost, doubled or untrue. `audit`: what
-    `redpacket audit` says, whole; `audit_holds` with it. `host`: whom people asked. `people`: at the peak, played by
-    `processes` processes. `api`, `ledger`: how many workers of each, None where they are others'. `drained_s`: from the
-    end of the load until the ledger had everything, None where that did not come in time."""
+    `redpacket audit` says, whole; `audit_status` with what it exits. `host`: whom people asked. `people`: at the peak,
+    played by `processes` processes. `api`, `ledger`: how many workers of each, None where they are others'.
+    `drained_s`: from the end of the load until the ledger had everything, None where that was not seen."""
 
     name: str
     what: str
@@ -91,7 +91,11 @@ class Figures(Struct, frozen=True, kw_only=True):
     objectives: list[Objective]
     violations: list[str]
     audit: str
-    audit_holds: bool
+    audit_status: int
+
+    @property
+    def audit_holds(self) -> bool:
+        return self.audit_status == 0
 
     @property
     def is_true(self) -> bool:
@@ -105,8 +109,10 @@ class Figures(Struct, frozen=True, kw_only=True):
     @property
     def exit_status(self) -> int:
         """0: it is true, and what was wanted came. 1: something was lost, doubled or untrue. 3: only an objective is
-        missed, or nothing was accepted, by which nothing is shown. (2 is left for a rehearsal that was not brought to
-        its end.)"""
-        if not self.is_true:
+        missed, or nothing was accepted, by which nothing is shown. 2: the audit could not check all. (It is the
+        status of a rehearsal that was not brought to its end, too.)"""
+        if self.violations or self.audit_status == 1:
             return 1
+        if not self.audit_holds:
+            return 2
         return 0 if self.any_accepted and all(it.met for it in self.objectives) else 3

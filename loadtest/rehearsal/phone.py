@@ -19,7 +19,7 @@ from loadtest.rehearsal.scenarios import Scenario
 # Longer than any request may take at the service: an answer that comes is an answer that counts.
 _TIMEOUT_S = 15.0
 # Back-off: at random up to the first, twice that after each further try, up to the last (AWS, "Exponential Backoff And
-# Jitter": full jitter). Not before Retry-After.
+# Jitter": full jitter), and all of it after Retry-After.
 _FIRST_WAIT_S, _LAST_WAIT_S = 0.2, 5.0
 # How people react to a clock.
 _REACTION_S = 0.3
@@ -101,7 +101,9 @@ class Phone(FastHttpUser):
         self._opened.add(packet)
         if chance.random() < _LOOKS_FIRST:
             self._look("see_packet", packet)
-        self._ask_until_final(Asked(kind="claim", owner=self._person.owner, packet=packet), self._person)
+        claim = Asked(kind="claim", owner=self._person.owner, packet=packet)
+        if self._ask_until_final(claim, self._person).outcome == "ok":
+            self.stage.board.claimed()
         if chance.random() < _LOOKS_AFTERWARDS:
             self._look("see_claims", packet)
 
@@ -114,7 +116,7 @@ class Phone(FastHttpUser):
             answer, not_before_s = self._ask(asked, person)
             if answer.outcome != "unknown":
                 return answer
-            gevent.sleep(max(not_before_s, self.stage.chance.uniform(0, wait_s)))
+            gevent.sleep(not_before_s + self.stage.chance.uniform(0, wait_s))
             wait_s = min(2 * wait_s, _LAST_WAIT_S)
 
     def _ask(self, asked: Asked, person: Person) -> tuple[Answer, float]:
@@ -144,4 +146,5 @@ class Phone(FastHttpUser):
                 response.failure(f"{answer.status} {answer.code}".removeprefix("0 "))
             else:
                 response.success()
-        return answer, float(retry_after or 0)
+        # The other form of it, a date, is none of ours.
+        return answer, float(retry_after) if retry_after and retry_after.isdecimal() else 0.0

@@ -44,7 +44,7 @@ class Cast(Struct, frozen=True):
         return {it.owner: it.token for it in (self.operator, *self.persons, *self.senders)}
 
 
-def make_cast(settings: Settings, scenario: Scenario, people: int, seconds: float) -> Cast:
+def make_cast(settings: Settings, scenario: Scenario, people: int, seconds: float, processes: int) -> Cast:
     """Signs a token for each, some 0.2 ms, that outlives the rehearsal. Raises StackError."""
     prefix = f"r{secrets.token_hex(4)}"
     lifetime_s = int(seconds) + 86_400
@@ -60,7 +60,7 @@ def make_cast(settings: Settings, scenario: Scenario, people: int, seconds: floa
     return Cast(
         prefix,
         person("operator", "operator"),
-        [person(f"person-{n}") for n in range(math.ceil(people * (1 + _SPARE)) + 1)],
+        [person(f"person-{n}") for n in range(math.ceil(people * (1 + _SPARE)) + processes)],
         [person(f"sender-{n}") for n in range(senders)],
     )
 

@@ -52,7 +52,7 @@ async def rehearse(
     scenario = SCENARIOS[options.name]
     if stack is not None:
         check_names(stack, options.kill)
-    cast = make_cast(settings, scenario, options.people, options.seconds)
+    cast = make_cast(settings, scenario, options.people, options.seconds, options.processes)
     tokens = cast.tokens()
     with Recorder(options.folder / "requests-asked.jsonl") as recorder:
         async with Phones(url, tokens.__getitem__, recorder) as phones:
@@ -67,12 +67,11 @@ async def rehearse(
                     async with telling_progress(plan, swarm.began_s, looks, say):
                         marks = await _play(plan, swarm, stack, options.kill)
                 gone_s = time.time()
-                drained_s = await wait_drained(settings)
+                await wait_drained(settings)
                 await asyncio.sleep(_LAST_LOOK_S)
                 spent_s = meter.spent_s()
-            say(f"the ledger had everything after {drained_s:.1f} s")
             aftermath = await settle_accounts(settings, phones, cast, options.folder, say)
-    played = Played(plan, url, swarm.began_s, gone_s, marks, looks, spent_s, drained_s, swarm.was_strained())
+    played = Played(plan, url, swarm.began_s, gone_s, marks, looks, spent_s, swarm.was_strained())
     figures = figures_of(played, aftermath, stack)
     (options.folder / "report.json").write_bytes(msgspec.json.encode(figures))
     (options.folder / "report.html").write_text(render_page(figures), encoding="utf-8")

@@ -48,6 +48,7 @@ _CALM = Objectives(final_p99_s=1.0, drained_s=10.0)
 _SPIKE = Objectives(final_p99_s=5.0, drained_s=30.0)
 # Within seconds: people look at one clock.
 _RISE_S = 3.0
+_RISE_MAX = 0.05
 
 SCENARIOS = {
     "steady": Scenario(
@@ -105,8 +106,9 @@ SCENARIOS = {
 
 
 def moment_s(point: Point, seconds: float) -> float:
-    """When in a rehearsal of so many seconds."""
-    return point.part * seconds + point.plus_s
+    """When in a rehearsal of so many seconds. Of one of less than a minute a spike takes its part, else it would come
+    behind its own end."""
+    return point.part * seconds + min(point.plus_s, _RISE_MAX * seconds)
 
 
 def people_at(scenario: Scenario, people: int, at_s: float, seconds: float) -> int:

@@ -111,6 +111,12 @@ def became_of_unknown(requests: Iterable[Request]) -> dict[str, int]:
     return dict(became)
 
 
+def drained_s(looks: Iterable[Look], last_s: float) -> float | None:
+    """From the last request (seconds since 1970) to the first look that found the ledger with everything; None where
+    there was none."""
+    return next((look.at_s - last_s for look in looks if look.at_s >= last_s and look.lag_records == 0), None)
+
+
 def cpu_per_claim(spent_s: dict[str, float], settled: int) -> list[Cpu]:
     return [
         Cpu(part=part, seconds=seconds, us_per_claim=1e6 * seconds / settled if settled else 0.0)

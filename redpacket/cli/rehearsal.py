@@ -3,6 +3,7 @@
 import asyncio
 import sys
 import tempfile
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from signal import SIGTERM
@@ -98,7 +99,11 @@ def rehearse(
         web_port if web else None,
         folder.absolute(),
     )
-    figures = run_check(lambda: _rehearse(options, host, data, api, ledger), "the rehearsal")
+    try:
+        figures = run_check(lambda: _rehearse(options, host, data, api, ledger), "the rehearsal")
+    finally:
+        with suppress(OSError):  # it stays where there is anything in it
+            folder.rmdir()
     click.echo(_verdict(figures, folder))
     sys.exit(figures.exit_status)
 

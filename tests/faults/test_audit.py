@@ -169,6 +169,7 @@ def again(number: int, outcome: Any, status: int, code: str = "") -> Callable[[]
         (answered(5, body={**BOB, "share": 2}), "I6 claim bob"),
         (answered(8, body={**BOB, "claimed_at": "2026-01-01T00:00:02.501Z"}), "I4 the ledger has Claim"),
         (answered(9, body={"claims": [], "next": None}), "lacks ['bob']"),
+        (answered(9, body={"claims": [], "next": "bob"}), "goes on behind 0"),
         (answered(9, body={"claims": [{"owner": "bob", **BOB, "amount": 49}], "next": None}), "has bob with (1, 49)"),
         (answered(9, body={"claims": [{"owner": "bob", **BOB}] * 2, "next": None}), "I6 somebody is twice in the list"),
         (answered(10, body={"owner": "alice", "available": 949, "held": 0}), "I4 alice sees"),

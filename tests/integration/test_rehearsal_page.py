@@ -23,7 +23,7 @@ BROKEN = msgspec.structs.replace(
     name="red-packet-rain-" + "x" * 60,
     violations=[f"claim {number} of {_LONG} is not in the ledger" for number in range(50)],
     audit=_LONG,
-    audit_holds=False,
+    audit_status=1,
     host="a.host.with.a.long.name." * 8,
     cpu=[],
 )

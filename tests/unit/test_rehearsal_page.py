@@ -96,7 +96,7 @@ def test_every_objective_violation_reason_and_outcome_stands_there() -> None:
         (MADE_UP, "Objectives missed", "1 of 4: p99 of one answer to a claim. Nothing was lost or doubled"),
         (_changed(violations=["x"]), "Something was lost, doubled or untrue", "one thing that is not"),
         (_changed(violations=["x", "y"]), "Something was lost, doubled or untrue", "2 things that are not"),
-        (_changed(audit_holds=False), "The audit does not hold", "could not all be checked"),
+        (_changed(audit_status=1), "The audit does not hold", "could not all be checked"),
         (_changed(seconds=[], objectives=[]), "Nothing was shown", "No send and no claim was accepted"),
     ],
 )
