@@ -5,6 +5,7 @@ import sys
 import tempfile
 from contextlib import suppress
 from datetime import datetime
+from importlib.util import find_spec
 from pathlib import Path
 from signal import SIGTERM
 from typing import TYPE_CHECKING
@@ -79,6 +80,9 @@ def rehearse(
     page. Exit status: 0 nothing was lost or doubled and the objectives are met, 1 something was lost, doubled or
     untrue, 2 it could not be brought to its end, 3 only an objective is missed. docs/rehearsals.md tells more.
     """
+    if find_spec("locust") is None:
+        raise click.UsageError("rehearsals need locust: install redpacket with its extra `loadtest`")
+
     from loadtest.rehearsal.run import Options
     from loadtest.rehearsal.scenarios import SCENARIOS as BY_NAME
 

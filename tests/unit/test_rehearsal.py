@@ -4,6 +4,7 @@ import random
 from collections import Counter
 
 import pytest
+from click.testing import CliRunner
 
 from loadtest.record.words import Answer, Asked, Kind, Outcome, Request
 from loadtest.rehearsal import summary
@@ -18,6 +19,12 @@ BEGAN_S = 1_000_000.0
 
 def test_the_command_offers_every_scenario() -> None:
     assert tuple(SCENARIOS) == rehearsal.SCENARIOS
+
+
+def test_without_locust_the_command_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rehearsal, "find_spec", lambda name: None)
+    result = CliRunner().invoke(rehearsal.rehearse, ["steady"])
+    assert (result.exit_code, "its extra `loadtest`" in result.output) == (2, True), result.output
 
 
 @pytest.mark.parametrize("minutes", [1, 5, 480])
