@@ -13,8 +13,9 @@ test: .venv lint
 
 # One part after the other fails under load, then every answer is held against the ledger: some ten minutes. Prints its
 # seed, times to recover, and what was answered meanwhile; FAULT_SEED=1 make test-faults plays one again.
+# And the tests that take half a minute or more.
 test-faults: .venv
-	.venv/bin/pytest -s -m faults tests/faults $(ARGS)
+	.venv/bin/pytest -s -m "faults or long" tests $(ARGS)
 
 # The models of the protocol, all of them: a quarter of an hour. Prints a table, and each rule's counterexample.
 test-model: .venv

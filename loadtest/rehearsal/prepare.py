@@ -27,7 +27,7 @@ _SENDERS_MIN = 32
 # Turns for which there is a packet, beside those of the rehearsal itself: it takes some time to begin.
 _SPARE_TURNS = 20
 _PATIENCE_S = 60.0
-_MEET_S = 10.0
+_MEET_S = 3.0
 # A new stack opens its shards within a second; and with more at once the phones would only queue.
 _AT_ONCE = 32
 

@@ -34,6 +34,7 @@ async def test_a_generator_sends_each_request_once_and_tells_of_every_answer(tmp
         assert fired.statuses == {"201": fired.sent}
 
 
+@pytest.mark.long
 async def test_a_small_run_has_every_figure_and_what_was_acknowledged_is_in_the_ledger() -> None:
     options = ["--json", "--connections", "8", "--seconds", "1", "--case", "hot", "--case", "sends"]
     status, out, error = await run_command("bench", *options)
