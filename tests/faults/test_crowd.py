@@ -54,9 +54,7 @@ async def test_repeats_at_different_workers_get_the_same_amount(system: System) 
     await check(system, packets, PEOPLE, SHARES, TOTAL, told)
 
 
-@pytest.mark.parametrize(
-    "victim", ["redis", "api-0", "ledger-0", "postgres", pytest.param("kafka", marks=pytest.mark.long)]
-)
+@pytest.mark.parametrize("victim", ["redis", "api-0", "ledger-0", "postgres", "kafka"])
 async def test_what_was_acknowledged_stands_when_a_process_is_killed(system: System, victim: str) -> None:
     seed = int(os.environ.get("FAULT_SEED", time.time_ns() % 1_000_000))
     print(f"FAULT_SEED={seed} victim={victim}")
@@ -75,7 +73,6 @@ async def test_what_was_acknowledged_stands_when_a_process_is_killed(system: Sys
     assert_holds(await audited(system.settings, "start"))
 
 
-@pytest.mark.long
 async def test_a_ledger_worker_that_stands_still_is_replaced_and_does_no_harm_when_it_goes_on(system: System) -> None:
     told, packets = Told(), await _packets(system, "still")
     stopped = system.pid_of("ledger-0")
