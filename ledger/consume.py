@@ -13,6 +13,7 @@ from ledger.settle.decide import Rejected
 from ledger.settle.transaction import REFUSED, LogRecord, PositionLostError, Settler
 from ledger.watch import ProgressWatch
 from redpacket.books.database import POSTGRES_FAILURES
+from redpacket.log.patience import make_patient
 from redpacket.log.stop import stop_within
 from redpacket.ops import metrics
 from redpacket.settings import Settings
@@ -79,6 +80,7 @@ class LedgerConsumer(ConsumerRebalanceListener):
             request_timeout_ms=max(settings.kafka_timeout_ms, _SESSION_MS),
             metadata_max_age_ms=_METADATA_MAX_AGE_MS,
         )
+        make_patient(self._consumer)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop`. Raises LogGapError, ConsumerStuckError or KafkaError: then start anew."""

@@ -20,7 +20,7 @@ class Proxy:
     `losing`: what is lost from now on. A connection that has lost anything in a direction never passes anything there
     again: its other end is gone without a word. `deaf_to`: says of what requests it is so alone. `requests`: all that
     was passed to the server. `fatal`: the next request that holds this is passed on and carried out, its answer is lost
-    and the connection is cut.
+    and the connection is cut. `accepted`: how many connections were made, those that the server then refused as well.
     """
 
     def __init__(self, server_port: int) -> None:
@@ -28,6 +28,7 @@ class Proxy:
         self.losing: set[Direction] = set()
         self.deaf_to: Callable[[bytes], bool] = lambda _: False
         self.requests = bytearray()
+        self.accepted = 0
         self.fatal = b""
         self._server_port = server_port
         self._connections: set[asyncio.Task[None]] = set()
@@ -72,6 +73,7 @@ class Proxy:
             self._answers_flow.set()
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.accepted += 1
         connection = asyncio.create_task(self._carry(reader, writer))
         self._connections.add(connection)
         connection.add_done_callback(self._connections.discard)

@@ -10,6 +10,7 @@ from aiokafka.errors import KafkaError
 from msgspec import Struct
 
 from ledger.audit.findings import AuditError
+from redpacket.log.patience import make_patient
 from redpacket.log.stop import stop_within
 from redpacket.settings import Settings
 
@@ -86,6 +87,7 @@ async def reading_log(settings: Settings, topic: str) -> AsyncIterator[AuditLog]
         fetch_max_wait_ms=_FETCH_WAITS_MS,
         request_timeout_ms=max(settings.kafka_timeout_ms, 5_000),
     )
+    make_patient(consumer)
     try:
         async with _patient("connecting"):
             await consumer.start()

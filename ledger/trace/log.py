@@ -9,6 +9,7 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from ledger.trace.story import LogPlace
 from redpacket.events import Event
+from redpacket.log.patience import make_patient
 from redpacket.log.producer import LogUnavailableError
 from redpacket.log.record import UNDECODABLE, Batch, decode_record
 from redpacket.log.stop import stop_within
@@ -68,6 +69,7 @@ async def reading_log(settings: Settings, topic: str) -> AsyncIterator[LogReader
         enable_auto_commit=False,
         auto_offset_reset="none",
     )
+    make_patient(consumer)
     try:
         async with _asking():
             await consumer.start()

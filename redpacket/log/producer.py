@@ -5,6 +5,7 @@ import asyncio
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
+from redpacket.log.patience import make_patient
 from redpacket.log.record import Record, encode_record
 from redpacket.log.stop import stop_within
 from redpacket.settings import Settings
@@ -28,6 +29,7 @@ class LogProducer:
             enable_idempotence=False,
             request_timeout_ms=settings.kafka_timeout_ms,
         )
+        make_patient(self._producer)
 
     async def start(self) -> None:
         """Raises LogUnavailableError."""

@@ -8,6 +8,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
+from redpacket.log.patience import make_patient
 from redpacket.log.producer import LogUnavailableError
 from redpacket.log.stop import stop_within
 from redpacket.settings import Settings
@@ -77,6 +78,7 @@ class LogEnds:
             request_timeout_ms=settings.kafka_timeout_ms,
             enable_auto_commit=False,
         )
+        make_patient(self._consumer)
 
     async def start(self) -> None:
         """Raises LogUnavailableError."""
