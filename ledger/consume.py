@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 
+from ledger.owner.again import teller
+from ledger.progress import Progress
 from ledger.records import chunks, count_settled, decode
 from ledger.settle.decide import Rejected
 from ledger.settle.transaction import REFUSED, LogRecord, PositionLostError, Settler
@@ -48,12 +50,14 @@ class _Owned:
     """One assignment of a shard to this worker. A rebalance makes a new one: what is still done for the old is void.
 
     `position`: where it is settled; None, and the partition paused, until that is read from Postgres, not before
-    `look_at_s`. `held_at`: the record there waits for a person. `rejected`: a person has decided that it moves nothing.
+    `look_at_s`; `progress` has the last one known. `rejected`: a person has decided that the record there moves
+    nothing. `tell`: logs why it cannot be settled.
     """
 
     shard: int
+    progress: Progress
+    tell: Callable[[Exception], None]
     position: int | None = None
-    held_at: int | None = None
     look_at_s: float = 0.0
     rejected: bool = False
     events_max: int = _EVENTS_MAX
@@ -69,6 +73,7 @@ class LedgerConsumer(ConsumerRebalanceListener):
         self._settler = settler
         self._tell_owned = tell_owned
         self._shards: dict[int, _Owned] = {}
+        self._tell = teller(logger, "looking where the shards are settled")
         self._consumer = AIOKafkaConsumer(
             bootstrap_servers=settings.kafka_bootstrap,
             group_id=f"{topic}.ledger",
@@ -94,11 +99,11 @@ class LedgerConsumer(ConsumerRebalanceListener):
                 began_s = asyncio.get_running_loop().time()
                 async with asyncio.TaskGroup() as group:
                     for partition, records in (polled or {}).items():
-                        if owned := self._shards.get(partition.partition):
-                            group.create_task(self._settle(owned, records))
+                        if assigned := self._shards.get(partition.partition):
+                            group.create_task(self._settle(assigned, records))
                 positions = {it.shard: it.position for it in self._shards.values() if it.position is not None}
-                held = {it.shard: it.held_at for it in self._shards.values() if it.held_at is not None}
-                await watch.look(positions, held, rejoining=polled is None)
+                owned = {it.shard: it.progress for it in self._shards.values()}
+                await watch.look(owned, positions, rejoining=polled is None)
                 if polled and sum(map(len, polled.values())) < _POLL_RECORDS:
                     worked_s = asyncio.get_running_loop().time() - began_s
                     await asyncio.sleep(min(_REST_TIMES * worked_s, _REST_MAX_S))
@@ -122,7 +127,8 @@ class LedgerConsumer(ConsumerRebalanceListener):
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         for partition in assigned:
-            self._shards[partition.partition] = _Owned(partition.partition)
+            shard = partition.partition
+            self._shards[shard] = _Owned(shard, Progress(shard), teller(logger, f"shard {shard}: settling"))
             # Paused until its offset is read from Postgres: Kafka's own committed offsets are never used.
             self._consumer.seek(partition, 0)
             self._consumer.pause(partition)
@@ -136,13 +142,13 @@ class LedgerConsumer(ConsumerRebalanceListener):
             try:
                 found = await self._settler.position(owned.shard)
             except POSTGRES_FAILURES as error:
-                logger.warning("shard %d: its position cannot be read: %r", owned.shard, error)
+                self._tell(error)
                 await asyncio.sleep(_AGAIN_S)
                 return
             if self._shards.get(owned.shard) is not owned:
                 continue
             metrics.SHARD_HELD.labels(owned.shard).set(found.held)
-            owned.held_at = found.next_offset if found.held else None
+            owned.progress.note_settled(found.next_offset)
             if found.held:
                 owned.look_at_s = now_s + _DECISION_AGAIN_S
                 continue
@@ -154,6 +160,7 @@ class LedgerConsumer(ConsumerRebalanceListener):
     async def _settle(self, owned: _Owned, records: Sequence[ConsumerRecord[bytes, bytes]]) -> None:
         if owned.position is None:
             return
+        owned.progress.note_polled(records)
         wanted = [record for record in records if record.offset >= owned.position]
         if wanted and wanted[0].offset != owned.position:
             raise LogGapError(
@@ -193,13 +200,14 @@ class LedgerConsumer(ConsumerRebalanceListener):
             return True
         except (PositionLostError, *POSTGRES_FAILURES) as error:
             # Done or not done: the position in Postgres tells. Read on from there.
-            logger.warning("shard %d: settling from %d: %r", owned.shard, owned.position, error)
+            owned.tell(error)
             if isinstance(error, TimeoutError):
                 owned.events_max = max(1, owned.events_max // 4)
             self._pause(owned)
             await asyncio.sleep(_AGAIN_S)
             return False
         owned.position = settled.next_offset
+        owned.progress.note_settled(settled.next_offset)
         owned.events_max = min(_EVENTS_MAX, owned.events_max * 2)
         metrics.SETTLE_SECONDS.observe(time.perf_counter() - began)
         count_settled(owned.shard, settled)
@@ -211,7 +219,7 @@ class LedgerConsumer(ConsumerRebalanceListener):
         try:
             await self._settler.hold(owned.shard, kafka_offset, raw, content, why)
         except POSTGRES_FAILURES as error:
-            logger.warning("shard %d: %r", owned.shard, error)
+            owned.tell(error)
             await asyncio.sleep(_AGAIN_S)
         self._pause(owned)
 

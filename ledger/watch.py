@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from redpacket.ops import metrics
+from ledger.progress import Progress
 
 logger = logging.getLogger(__name__)
 
@@ -35,9 +35,9 @@ class ProgressWatch:
         self._behind: dict[int, tuple[int, float]] = {}
         self._rejoining_since_s: float | None = None
 
-    async def look(self, positions: Mapping[int, int], held: Mapping[int, int], *, rejoining: bool) -> None:
-        """Now and then; `positions` are of the shards that are being read, `held` of those that wait for a person,
-        `rejoining`: who reads which is not settled.
+    async def look(self, owned: Mapping[int, Progress], positions: Mapping[int, int], *, rejoining: bool) -> None:
+        """Now and then; `positions` are of those of the `owned` shards that are being read: not where Postgres does not
+        tell, or a person has to decide. `rejoining`: who reads which is not settled.
 
         Raises ConsumerStuckError.
         """
@@ -45,7 +45,7 @@ class ProgressWatch:
             self._rejoining_since_s = None
         now_s = asyncio.get_running_loop().time()
         since_s = now_s - self._looked_at_s
-        if since_s < _LOOK_AGAIN_S or not (positions or held or rejoining):
+        if since_s < _LOOK_AGAIN_S or not (owned or rejoining):
             return
         if since_s > 2 * _LOOK_AGAIN_S:
             # This process did not look: it was stopped, or waited for Postgres. Nothing follows from old readings.
@@ -54,7 +54,7 @@ class ProgressWatch:
         try:
             async with asyncio.timeout(_CALL_TIMEOUT_S):
                 # Any partition will do where it is only asked whether Kafka is there.
-                asked = [TopicPartition(self._topic, shard) for shard in {*positions, *held} or (0,)]
+                asked = [TopicPartition(self._topic, shard) for shard in owned or (0,)]
                 ends = await self._consumer.end_offsets(asked)
         except (KafkaError, TimeoutError) as error:
             logger.warning("the partitions' ends cannot be read: %r", error)
@@ -62,8 +62,8 @@ class ProgressWatch:
             return
         if rejoining:
             self._wait_for_group(now_s)
-        for shard, position in {**positions, **held}.items():
-            metrics.SHARD_LAG.labels(shard).set(max(0, ends[TopicPartition(self._topic, shard)] - position))
+        for shard, progress in owned.items():
+            progress.note_end(ends[TopicPartition(self._topic, shard)])
         for shard, position in positions.items():
             self._compare(shard, position, ends[TopicPartition(self._topic, shard)], now_s)
         self._behind = {shard: behind for shard, behind in self._behind.items() if shard in positions}

@@ -51,8 +51,13 @@ POSTED = Counter("redpacket_posted_minor_total", "What was moved, by the kind of
 DEAD_LETTERS = Counter("redpacket_dead_letters_total", "Events set aside because they contradict the ledger.")
 SHARD_NEXT_OFFSET = Gauge("redpacket_shard_next_offset", "The first record not settled yet.", ["shard"])
 SHARD_LAG = Gauge("redpacket_shard_lag_records", "Records in the partition that are not settled yet.", ["shard"])
+SHARD_UNSETTLED_AGE_SECONDS = Gauge(
+    "redpacket_shard_unsettled_age_seconds",
+    "How old the oldest record is that is not settled yet, by Kafka's time of it; 0 where all is.",
+    ["shard"],
+)
 SHARD_HELD = Gauge("redpacket_shard_held", "1 where a record waits for a person to decide about it.", ["shard"])
-OF_SETTLED_SHARDS = (SHARD_NEXT_OFFSET, SHARD_LAG, SHARD_HELD)
+OF_SETTLED_SHARDS = (SHARD_NEXT_OFFSET, SHARD_LAG, SHARD_UNSETTLED_AGE_SECONDS, SHARD_HELD)
 
 
 def forget_shard(gauges: tuple[Gauge, ...], shard: int) -> None:

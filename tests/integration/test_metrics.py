@@ -1,9 +1,11 @@
 """What is seen from outside: each metric where its process says it is, and conservation all the time."""
 
 import asyncio
+import itertools
 import re
 from pathlib import Path
 
+import asyncpg
 import httpx
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram
 
@@ -76,6 +78,41 @@ async def test_every_shard_is_told_by_its_owner_alone(system: System) -> None:
         while await _samples(system, "ledger", "redpacket_outbox_entries") != [0.0] * 16:
             await asyncio.sleep(0.1)
     assert await _samples(system, "ledger", "redpacket_shard_held") == [0.0] * 16
+
+
+async def _unsettled(system: System) -> tuple[float, float]:
+    """Records that are not settled, and the age of the oldest, as the workers tell it."""
+    lags = await _samples(system, "ledger", "redpacket_shard_lag_records")
+    ages = await _samples(system, "ledger", "redpacket_shard_unsettled_age_seconds")
+    assert len(lags) == len(ages) == 16
+    return sum(lags), max(ages)
+
+
+async def test_while_postgres_does_not_settle_lag_and_age_go_on_growing_and_then_are_nothing(
+    system: System, client: Make, nonce: str
+) -> None:
+    packet = await send(client, "alice", nonce, shares=50)
+    people = (f"p{n}" for n in itertools.count())
+    async with asyncio.timeout(LONG_S):
+        while await _unsettled(system) != (0, 0):
+            await asyncio.sleep(0.1)
+        connection = await asyncpg.connect(system.settings.postgres_url)
+        try:
+            async with connection.transaction():
+                # As a migration holds it, or somebody at a console. Who claims does not notice.
+                await connection.execute("LOCK TABLE shard IN ACCESS EXCLUSIVE MODE")
+                seen_lag = seen_age_s = 0.0
+                for _ in range(3):
+                    for _ in range(3):
+                        assert (await claim(client, next(people), packet["id"])).status_code == 201
+                    wanted_lag, wanted_age_s = seen_lag + 3, seen_age_s + 2.0
+                    while seen_lag < wanted_lag or seen_age_s < wanted_age_s:
+                        await asyncio.sleep(0.1)
+                        seen_lag, seen_age_s = await _unsettled(system)
+        finally:
+            await connection.close()
+        while await _unsettled(system) != (0, 0):
+            await asyncio.sleep(0.1)
 
 
 async def test_what_packets_have_left_is_what_the_accounts_hold_for_them(deployment: Deployment) -> None:

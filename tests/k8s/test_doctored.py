@@ -286,9 +286,14 @@ _DOCTORED = (
         "spec postgresql parameters max_connections",
         "400",
     ),
-    Doctored(scale.lag_is_asked_for_where_it_is, "rehearsal", "ScaledObject ledger", "metadata namespace", "redpacket"),
-    Doctored(
-        scale.lag_is_asked_for_where_it_is, "production", "ScaledObject ledger", "spec triggers 0 type", "apache-kafka"
+    *(
+        Doctored(scale.the_ledger_is_scaled_by_what_its_shards_wait, "production", "ScaledObject ledger", path, value)
+        for path, value in (
+            ("metadata namespace", "redpacket-rehearsal"),
+            ("spec triggers 0 type", "apache-kafka"),
+            ("spec triggers 0 metricType", "Value"),
+            ("spec triggers 0 metadata query", 'sum(redpacket_shard_lag_records{namespace="redpacket"})'),
+        )
     ),
     Doctored(stores.copies_are_no_more_than_brokers, "production", "KafkaNodePool broker", "spec replicas", 2),
     Doctored(stores.kafka_keeps_every_record, "production", "Kafka redpacket", "spec kafka config log.retention.ms"),
@@ -491,6 +496,20 @@ _DOCTORED = (
             waits,
         )
         for place, waits in ((0, "1h"), (1, "1m1s"), (2, "30s"))
+    ),
+    *(
+        Doctored(
+            alarms.what_is_not_settled_is_an_alarm,
+            "production",
+            "PrometheusRule redpacket",
+            f"spec groups 0 {path}",
+            value,
+        )
+        for path, value in (
+            ("rules 6", {"alert": "OutboxOld", "expr": "redpacket_outbox_age_seconds > 5"}),
+            ("rules 6 expr", "redpacket_shard_unsettled_age_seconds > 300"),
+            ("rules 6 for", "10m"),
+        )
     ),
     Doctored(
         alarms.every_shard_is_counted,

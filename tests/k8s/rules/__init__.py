@@ -34,7 +34,7 @@ RULES: tuple[Rule, ...] = (
     scale.no_calendar_asks_for_more_than_may_be,
     scale.one_hand_scales_each_workload,
     scale.postgres_has_connections_for_all,
-    scale.lag_is_asked_for_where_it_is,
+    scale.the_ledger_is_scaled_by_what_its_shards_wait,
     stores.copies_are_no_more_than_brokers,
     stores.kafka_keeps_every_record,
     stores.kafka_nodes_are_on_nodes_of_their_own,
@@ -50,4 +50,5 @@ RULES: tuple[Rule, ...] = (
     alarms.alarms_are_those_of_the_guide,
     alarms.alarms_wait_no_longer_than_the_guide_says,
     alarms.every_shard_is_counted,
+    alarms.what_is_not_settled_is_an_alarm,
 )

@@ -91,3 +91,11 @@ def _expressions(objects: Objects) -> Iterator[tuple[str, str]]:
         for trigger in it["spec"]["triggers"]:
             if "query" in trigger["metadata"]:
                 yield describe(it), trigger["metadata"]["query"]
+
+
+def what_is_not_settled_is_an_alarm(objects: Objects) -> Iterator[str]:
+    """By its age, which also grows where nobody can say by how many records the ledger lags."""
+    rules = _alarms(objects)
+    aged = [rule for rule in rules if rule["expr"] == "redpacket_shard_unsettled_age_seconds > 30"]
+    if rules and not [rule for rule in aged if not _seconds(rule.get("for", ""))]:
+        yield "nobody is woken where something has not been settled for 30 s"

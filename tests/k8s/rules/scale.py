@@ -80,8 +80,9 @@ def postgres_has_connections_for_all(objects: Objects) -> Iterator[str]:
         yield f"{most_api} API and {most_ledger} ledger workers may want {wanted} connections of {given}"
 
 
-def lag_is_asked_for_where_it_is(objects: Objects) -> Iterator[str]:
-    """Of this namespace's shards, and not of Kafka, which is not told how far the ledger is."""
+def the_ledger_is_scaled_by_what_its_shards_wait(objects: Objects) -> Iterator[str]:
+    """By seconds, and those of this namespace's shards. Not by records: the more API workers, the more of them hold the
+    same claims. Nor by Kafka, which is not told how far the ledger is."""
     for scaler in _scalers(objects, "ledger"):
         namespace = scaler["metadata"]["namespace"]
         triggers = {it["type"]: it for it in scaler["spec"]["triggers"]}
@@ -90,4 +91,8 @@ def lag_is_asked_for_where_it_is(objects: Objects) -> Iterator[str]:
             continue
         query = dig(triggers["prometheus"], "metadata", "query")
         if query.count(f'namespace="{namespace}"') != query.count("{"):
-            yield f"{describe(scaler)} asks for others' lag: {query}"
+            yield f"{describe(scaler)} asks for others' shards: {query}"
+        if not query.startswith("sum(redpacket_shard_unsettled_age_seconds{"):
+            yield f"{describe(scaler)} does not ask how long they wait: {query}"
+        if "fallback" in scaler["spec"] and dig(triggers["prometheus"], "metricType") != "AverageValue":
+            yield f"{describe(scaler)}: KEDA falls back for an AverageValue alone"
