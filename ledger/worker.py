@@ -16,6 +16,7 @@ from ledger.owner.janitor import Janitor
 from ledger.owner.open import Opener
 from ledger.owner.relay import Relay
 from ledger.owner.shut import ShutEpochs
+from ledger.owner.standing import keep_ending_standing_sessions
 from ledger.settle.transaction import Settler
 from redpacket.books.database import Books, keep_session
 from redpacket.books.deployment import check_deployment, read_keys
@@ -37,8 +38,14 @@ _ENDS_PAUSE_S = 1.0
 # It reads all open packets of a shard.
 _CONSERVATION_PAUSE_S = 30.0
 # A worker that is stopped or cut off in the middle of a transaction must not hold its shards' rows against the next
-# owner: Postgres ends its session.
-_NEVER_HOLD = {"idle_in_transaction_session_timeout": "5000", "tcp_user_timeout": "5000", "tcp_keepalives_idle": "5"}
+# owner: Postgres ends its session. Where Postgres cannot tell, another worker does, by this name (owner/standing.py).
+_NEVER_HOLD = {
+    "idle_in_transaction_session_timeout": "5000",
+    "tcp_user_timeout": "5000",
+    "tcp_keepalives_idle": "5",
+    "application_name": "redpacket ledger",
+}
+SESSION = _ALWAYS_BY_KEY | _NEVER_HOLD
 
 
 async def run_ledger(settings: Settings, stop: asyncio.Event) -> None:
@@ -68,7 +75,7 @@ async def _run(settings: Settings, stop: asyncio.Event) -> None:
             max_size=_CONNECTIONS_MAX,
             timeout=timeout_s,
             command_timeout=timeout_s,
-            server_settings=_ALWAYS_BY_KEY | _NEVER_HOLD,
+            server_settings=SESSION,
             reset=keep_session,
         )
         resources.callback(pool.terminate)
@@ -90,6 +97,7 @@ async def _run(settings: Settings, stop: asyncio.Event) -> None:
         resources.callback(housekeeping.own, set())
         settler = Settler(pool, partial(shard_of, shards=deployment.shards))
         resources.callback(group.create_task(keep_days_ahead(settler)).cancel)
+        resources.callback(group.create_task(keep_ending_standing_sessions(pool)).cancel)
         resources.callback(group.create_task(janitor.keep()).cancel)
         consumer = LedgerConsumer(settings, deployment.topic, settler, housekeeping.own)
         health = HealthApp(partial(_why_not_ready, housekeeping))

@@ -12,3 +12,9 @@ WHERE s.shard = $1
 -- name: epochs_shut
 -- Few shards ever have one.
 SELECT shard, epoch_shut FROM shard WHERE epoch_shut > 0
+
+-- name: end_standing_sessions
+-- Of our own kind, by its name: active, and for so many seconds waiting for its client.
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE datname = current_database() AND usename = current_user AND application_name = current_setting('application_name')
+    AND state = 'active' AND wait_event = 'ClientRead' AND state_change < clock_timestamp() - make_interval(secs => $1)
