@@ -121,8 +121,8 @@ class LedgerConsumer(ConsumerRebalanceListener):
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         for partition in revoked:
-            self._shards.pop(partition.partition, None)
-            metrics.forget_shard(metrics.OF_SETTLED_SHARDS, partition.partition)
+            if owned := self._shards.pop(partition.partition, None):
+                owned.progress.end()
         self._tell_owned(set(self._shards))
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:

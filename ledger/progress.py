@@ -14,6 +14,7 @@ class Progress:
 
     def __init__(self, shard: int) -> None:
         self._shard = shard
+        self._ended = False
         self._assigned_at_s = time.time()
         # The offset of the first record that is not settled, as last known: kept while Postgres does not tell.
         self._settled: int | None = None
@@ -23,9 +24,10 @@ class Progress:
         self._behind: tuple[int, float] | None = None
         metrics.SHARD_UNSETTLED_AGE_SECONDS.labels(shard).set_function(self.age_s)
 
-    @property
-    def settled(self) -> int | None:
-        return self._settled
+    def end(self) -> None:
+        """The shard is another worker's from now on: nothing is told of it here any more."""
+        self._ended = True
+        metrics.forget_shard(metrics.OF_SETTLED_SHARDS, self._shard)
 
     def note_settled(self, next_offset: int) -> None:
         self._settled = next_offset
@@ -36,7 +38,7 @@ class Progress:
 
     def note_end(self, end: int) -> None:
         """Where the partition ends: the offset that its next record will get."""
-        if self._settled is None:
+        if self._settled is None or self._ended:
             return
         metrics.SHARD_LAG.labels(self._shard).set(max(0, end - self._settled))
         if end <= self._settled:

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
 from ledger import progress
 from ledger.progress import Progress
@@ -77,3 +78,15 @@ def test_clocks_that_differ_make_no_record_younger_than_new(clock: Clock) -> Non
     shard.note_settled(0)
     shard.note_polled([_record(0, clock.now_s + 5)])
     assert shard.age_s() == 0
+
+
+def test_a_shard_that_has_gone_is_told_of_no_more(clock: Clock) -> None:
+    shard = Progress(1_005)
+    shard.note_settled(0)
+    shard.note_end(3)
+    assert REGISTRY.get_sample_value("redpacket_shard_lag_records", {"shard": "1005"}) == 3
+    shard.end()
+    # The answer to a question that was asked before.
+    shard.note_end(4)
+    for gauge in ("redpacket_shard_lag_records", "redpacket_shard_unsettled_age_seconds"):
+        assert REGISTRY.get_sample_value(gauge, {"shard": "1005"}) is None
