@@ -8,8 +8,11 @@ from datetime import UTC, datetime
 import msgspec
 
 from redpacket.ops.request_id import request_id
+from redpacket.ops.seldom import Seldom
 
 _QUIET = ("aiokafka", "uvicorn", "httpx")
+# What clients do is told by these.
+_SELDOM = ("asyncio", "uvicorn", "redpacket.ops.server", "redpacket.ops.unreadable")
 
 
 class JsonLines(logging.Formatter):
@@ -34,6 +37,7 @@ def log_to_stderr() -> None:
     """Once, at the start of a worker."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
+    handler.addFilter(Seldom(_SELDOM))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     for noisy in _QUIET:
         logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -13,7 +13,9 @@ REQUEST_SECONDS = Histogram("redpacket_request_seconds", "From a request to its 
 IN_FLIGHT = Gauge("redpacket_requests_in_flight", "Requests that are not answered yet.")
 CONNECTIONS = Gauge("redpacket_connections", "Connections of clients.")
 CONNECTIONS_CLOSED = Counter(
-    "redpacket_connections_closed_total", "Connections that were closed before their client would have it so.", ["reason"]
+    "redpacket_connections_closed_total",
+    "Connections that this worker closed by itself.",
+    ["reason"],
 )
 CONNECTIONS_FULL = Counter(
     "redpacket_connections_full_total", "How often no more connections were accepted, since there were too many."

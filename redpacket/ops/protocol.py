@@ -34,15 +34,15 @@ class LimitedProtocol(PiecewiseProtocol):
                 timer.cancel()
         super().connection_lost(exc)
 
-    def parse(self) -> None:
-        super().parse()
+    def parse(self) -> bool:
+        has_request = super().parse()
         # Not between requests, where nothing has come yet: that is the keep-alive's time.
-        if self.has_request():
-            if self._reading is not None:
-                self._reading.cancel()
-                self._reading = None
-        elif self._reading is None:
+        if not has_request and self._reading is None:
             self._reading = self.loop.call_later(CLIENT_TIMEOUT_S, self._refuse_late)
+        elif has_request and self._reading is not None:
+            self._reading.cancel()
+            self._reading = None
+        return has_request
 
     def pause_writing(self) -> None:
         super().pause_writing()

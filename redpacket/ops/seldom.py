@@ -1,4 +1,4 @@
-"""Lines of the log that anybody can cause, as often as they like: one a minute of each kind, with a count."""
+"""Rate limit for log lines that a client can cause at will: one a minute of each kind, with a count of the others."""
 
 import logging
 import time
@@ -6,8 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 _PAUSE_S = 60.0
-# A line's kind is the statement that makes it, and the `reason` that it gives: some dozens. Should one vary without end,
-# it is all one kind.
+# A line's kind is the statement that logs it, and its `reason` if it has one: dozens. Any above this count as one kind.
 _KINDS_MAX = 1_000
 
 
@@ -18,8 +17,8 @@ class _Told:
 
 
 class Seldom(logging.Filter):
-    """Of the loggers whose names begin so. A line that comes again within the minute is left out, and counted in the
-    next one that is not."""
+    """Limits the loggers whose names start with one of `loggers`. Drops a line that repeats within a minute; the next
+    one of its kind states how many were dropped."""
 
     def __init__(self, loggers: tuple[str, ...], clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What has come on a connection and is not parsed yet. It stays bytes: parsed, each of them would cost eighty."""
+"""The bytes of a connection that are received and not parsed yet."""
 
 _EMPTY_LINE = b"\r\n\r\n"
 # Of a body, or of headers whose end is not there.
@@ -6,8 +6,8 @@ _PIECE_MAX_BYTES = 4_096
 
 
 class Unparsed:
-    """Bytes in their order, taken piece by piece. A piece ends behind the first empty line, where headers end: whoever
-    parses one has one request of it, and hardly ever two."""
+    """A queue of bytes, taken in pieces. A piece has at most one empty line, which ends a request's headers: so a piece
+    completes at most one request, or the body of one and the headers of the next."""
 
     __slots__ = ("_at", "_data")
 
@@ -16,21 +16,24 @@ class Unparsed:
         self._at = 0
 
     def __bool__(self) -> bool:
-        return self._at < len(self._data)
+        return self._data != b""
 
     def add(self, data: bytes) -> None:
-        self._data = self._data[self._at :] + data if self else data
+        self._data = self._data[self._at :] + data if self._data else data
         self._at = 0
 
     def take(self) -> bytes:
-        """The next piece: at least a byte of what is there."""
-        begin, longest = self._at, self._at + _PIECE_MAX_BYTES
-        found = self._data.find(_EMPTY_LINE, begin, longest)
-        self._at = longest if found < 0 else found + len(_EMPTY_LINE)
-        piece = self._data[begin : self._at]
-        if not self:
+        """The next piece."""
+        data, begin = self._data, self._at
+        end = begin + _PIECE_MAX_BYTES
+        found = data.find(_EMPTY_LINE, begin, end)
+        if found >= 0 and data.find(_EMPTY_LINE, found + 1, end) >= 0:
+            end = found + len(_EMPTY_LINE)
+        if end >= len(data):
             self.clear()  # a connection may idle for long
-        return piece
+        else:
+            self._at = end
+        return data[begin:end]
 
     def put_back(self, data: bytes) -> None:
         """`data` comes before all else."""

@@ -1,4 +1,4 @@
-"""What cannot be read as a request: why, and how often."""
+"""Input that cannot be read as a request: why, and how often."""
 
 import logging
 import re

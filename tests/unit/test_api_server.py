@@ -13,7 +13,7 @@ import pytest
 
 from redpacket.ops import drain, protocol
 from redpacket.ops.drain import move_clients_away
-from redpacket.ops.health import HealthApp, answer
+from redpacket.ops.health import PATHS, HealthApp, answer
 from redpacket.ops.server import Server, listen, serving
 from redpacket.shard.client import ShardClosedError
 from service.connection import Connection
@@ -77,7 +77,7 @@ async def running(in_flight_max: int = 100, drain_s: float = 2.0) -> AsyncIterat
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.setblocking(False)
         service.address = listening.getsockname()
-        door = Door(service, HealthApp(lambda: ""), service.stop, in_flight_max)
+        door = Door(service, HealthApp(lambda: ""), PATHS, service.stop, in_flight_max)
         async with serving(door, listening, drain_s, http=Connection, proxy_headers=False) as service.server:
             yield service
 
@@ -96,11 +96,12 @@ async def connect() -> AsyncIterator[Connect]:
         writer.close()
 
 
-async def read_answer(reader: asyncio.StreamReader) -> tuple[int, dict[str, str], bytes]:
+async def read_answer(reader: asyncio.StreamReader, head_only: bool = False) -> tuple[int, dict[str, str], bytes]:
     async with asyncio.timeout(LONG_S):
         start, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().strip().split("\r\n")
         headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
-        return int(start.split()[1]), headers, await reader.readexactly(int(headers["content-length"]))
+        length = 0 if head_only else int(headers["content-length"])
+        return int(start.split()[1]), headers, await reader.readexactly(length)
 
 
 async def read_problem(reader: asyncio.StreamReader) -> tuple[int, str]:
@@ -164,6 +165,7 @@ async def test_what_came_whole_before_nonsense_is_answered_and_nothing_after_it(
         await service.started.acquire()
         service.go.set()
         assert [(await read_answer(reader))[2] for _ in range(2)] == [b"/wait", b"/2"]
+        assert await read_problem(reader) == (400, "invalid_request")
         assert await at_end(reader)
 
 
@@ -361,7 +363,18 @@ async def test_more_than_are_let_in_are_told_at_once_and_health_is_still_seen(co
 
 
 @pytest.mark.usefixtures("short_patience")
-@pytest.mark.parametrize("raw", [b"", b"GET", b"GET / HTTP/1.1\r\nHost: x\r\nA: b\r\n", b"\r\n"])
+@pytest.mark.parametrize("raw", [b"", b"\r\n"])
+async def test_a_new_connection_on_which_nothing_is_asked_is_closed_without_an_answer(
+    raw: bytes, connect: Connect
+) -> None:
+    async with running() as service:
+        reader, writer = await connect(service)
+        writer.write(raw)
+        assert await at_end(reader)
+
+
+@pytest.mark.usefixtures("short_patience")
+@pytest.mark.parametrize("raw", [b"GET", b"GET / HTTP/1.1\r\nHost: x\r\nA: b\r\n"])
 async def test_a_request_that_does_not_come_ends_the_connection(raw: bytes, connect: Connect) -> None:
     async with running() as service:
         reader, writer = await connect(service)
@@ -495,7 +508,7 @@ async def test_what_has_no_end_is_not_kept_on_the_port_of_health_either(begun: b
 
 
 @pytest.mark.usefixtures("short_patience")
-@pytest.mark.parametrize("raw", [b"", b"GET /metrics HT", b"GET /metrics HTTP/1.1\r\nHost: x\r\n"])
+@pytest.mark.parametrize("raw", [b"GET /metrics HT", b"GET /metrics HTTP/1.1\r\nHost: x\r\n"])
 async def test_what_does_not_come_is_let_go_on_the_port_of_health_too(raw: bytes, connect: Connect) -> None:
     async with running_ops() as service:
         reader, writer = await connect(service)
@@ -505,11 +518,14 @@ async def test_what_does_not_come_is_let_go_on_the_port_of_health_too(raw: bytes
         assert await at_end(reader)
 
 
-async def test_health_has_one_spelling_and_one_method(connect: Connect) -> None:
+async def test_health_has_one_spelling_and_is_only_read(connect: Connect) -> None:
     asked = {
         b"GET /healthz/live": 200,
         b"GET /healthz/ready": 503,
         b"GET /metrics": 200,
+        b"HEAD /metrics": 200,
+        b"HEAD /healthz/live": 200,
+        b"HEAD /healthz/ready": 503,
         b"POST /healthz/live": 405,
         b"DELETE /metrics": 405,
         b"GET /%6detrics": 404,
@@ -521,8 +537,8 @@ async def test_health_has_one_spelling_and_one_method(connect: Connect) -> None:
         for start, expected in asked.items():
             reader, writer = await connect(service)
             writer.write(start + b" HTTP/1.1\r\nHost: x\r\n\r\n")
-            status, headers, _ = await read_answer(reader)
-            assert (status, headers.get("allow")) == (expected, "GET" if expected == 405 else None), start
+            status, headers, _ = await read_answer(reader, head_only=start.startswith(b"HEAD"))
+            assert (status, headers.get("allow")) == (expected, "GET, HEAD" if expected == 405 else None), start
 
 
 # The way out
@@ -620,7 +636,7 @@ async def test_a_client_that_stays_silent_is_let_go_at_last(connect: Connect, mo
 
 async def test_once_nobody_is_about_to_ask_connections_wait_for_the_others_on_the_socket(connect: Connect) -> None:
     service = Service()
-    door = Door(service, HealthApp(lambda: ""), service.stop, 100)
+    door = Door(service, HealthApp(lambda: ""), PATHS, service.stop, 100)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         service.address = listening.getsockname()
         own = listening.dup()

@@ -108,7 +108,7 @@ def test_a_remembered_token_ends_when_it_expires(authenticator: Authenticator, m
     assert authenticator.remembered_caller(headers) is None
     caller = authenticator.caller_of(headers)
     assert authenticator.remembered_caller(headers) == caller
-    monkeypatch.setattr("service.auth.time.time", lambda: caller.expires_at_s)
+    monkeypatch.setattr("service.auth.time.time", lambda: caller.taken_until_s)
     assert authenticator.remembered_caller(headers) is None
     assert refused(authenticator, headers)
 
