@@ -4,121 +4,21 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import msgspec
 import pytest
 
-from redpacket.ops import drain, protocol
+from redpacket.ops import drain, metrics, protocol
 from redpacket.ops.drain import move_clients_away
-from redpacket.ops.health import PATHS, HealthApp, answer
-from redpacket.ops.server import Server, listen, serving
-from redpacket.shard.client import ShardClosedError
+from redpacket.ops.health import PATHS, PROBES, HealthApp
+from redpacket.ops.server import listen, serving
 from service.connection import Connection
 from service.door import Door
-from service.problems import Problem
+from tests.served import GET, LONG_S, Connect, Service, at_end, read_answer, read_problem, running
 
-LONG_S = 10.0
 SHORT_S = 0.2
-
-GET = b"GET /%d HTTP/1.1\r\nHost: x\r\n\r\n"
-
-
-class Service:
-    """An endpoint that answers its path, and waits or fails where the path says so."""
-
-    def __init__(self) -> None:
-        self.stop = asyncio.Event()
-        self.go = asyncio.Event()
-        self.started = asyncio.Semaphore(0)
-        self.address: tuple[str, int] = ("", 0)
-        self.server: Server
-
-    @property
-    def connection(self) -> drain.Connection:
-        """The only one."""
-        (connection,) = self.server.connections
-        return connection
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        self.started.release()
-        match scope["path"]:
-            case "/wait":
-                await self.go.wait()
-            case "/body":
-                while True:
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        return
-                    if not message["more_body"]:
-                        break
-            case "/closed":
-                raise ShardClosedError("shard 3 is closed")
-            case "/bug":
-                raise RuntimeError("secret")
-            case "/late-bug":
-                await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"5")]})
-                raise RuntimeError("secret")
-            case "/much":
-                await answer(send, 200, b"x" * 2**24)
-                return
-        await answer(send, 200, scope["path"].encode())
-
-
-Client = tuple[asyncio.StreamReader, asyncio.StreamWriter]
-Connect = Callable[[Service], Awaitable[Client]]
-
-
-@asynccontextmanager
-async def running(in_flight_max: int = 100, drain_s: float = 2.0) -> AsyncIterator[Service]:
-    service = Service()
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        listening.setblocking(False)
-        service.address = listening.getsockname()
-        door = Door(service, HealthApp(lambda: ""), PATHS, service.stop, in_flight_max)
-        async with serving(door, listening, drain_s, http=Connection, proxy_headers=False) as service.server:
-            yield service
-
-
-@pytest.fixture
-async def connect() -> AsyncIterator[Connect]:
-    writers: list[asyncio.StreamWriter] = []
-
-    async def connect(service: Service) -> Client:
-        reader, writer = await asyncio.open_connection(*service.address)
-        writers.append(writer)
-        return reader, writer
-
-    yield connect
-    for writer in writers:
-        writer.close()
-
-
-async def read_answer(reader: asyncio.StreamReader, head_only: bool = False) -> tuple[int, dict[str, str], bytes]:
-    async with asyncio.timeout(LONG_S):
-        start, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().strip().split("\r\n")
-        headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
-        length = 0 if head_only else int(headers["content-length"])
-        return int(start.split()[1]), headers, await reader.readexactly(length)
-
-
-async def read_problem(reader: asyncio.StreamReader) -> tuple[int, str]:
-    status, headers, body = await read_answer(reader)
-    assert headers["content-type"] == "application/problem+json"
-    problem = msgspec.json.decode(body, type=Problem)
-    assert problem.status == status
-    assert ("retry-after" in headers) == (status == 503)
-    return status, problem.code
-
-
-async def at_end(reader: asyncio.StreamReader) -> bool:
-    async with asyncio.timeout(LONG_S):
-        try:
-            return await reader.read() == b""
-        except ConnectionError:
-            return True
 
 
 @pytest.fixture
@@ -342,7 +242,7 @@ async def test_trailers_are_limited(line: bytes, connect: Connect) -> None:
         assert await at_end(reader)
 
 
-async def test_more_than_are_let_in_are_told_at_once_and_health_is_still_seen(connect: Connect) -> None:
+async def test_more_than_are_let_in_are_told_at_once_and_only_probes_are_still_answered(connect: Connect) -> None:
     async with running(in_flight_max=2) as service:
         waiting = [await connect(service) for _ in range(2)]
         for _, writer in waiting:
@@ -350,6 +250,8 @@ async def test_more_than_are_let_in_are_told_at_once_and_health_is_still_seen(co
             await service.started.acquire()
         reader, writer = await connect(service)
         writer.write(GET % 1)
+        assert await read_problem(reader) == (503, "overloaded")
+        writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
         assert await read_problem(reader) == (503, "overloaded")
         writer.write(b"GET /healthz/live HTTP/1.1\r\nHost: x\r\n\r\n")
         assert (await read_answer(reader))[0] == 200
@@ -471,6 +373,30 @@ async def test_an_answer_that_breaks_off_ends_the_connection(connect: Connect) -
 
 
 # The port of health and metrics
+
+
+async def test_metrics_are_rendered_once_a_second_however_often_they_are_asked_for() -> None:
+    clock, told = [100.0], []
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.body":
+            told.append(message["body"])
+
+    health = HealthApp(lambda: "", lambda: clock[0])
+    for clock[0], expected in ((100.0, 1), (100.9, 1), (101.0, 2), (101.5, 2), (200.0, 3)):
+        metrics.RELAYED.inc()
+        await health({"raw_path": b"/metrics", "method": "GET"}, None, send)  # type: ignore[arg-type]
+        assert len(set(told)) == expected
+
+
+async def test_metrics_can_be_kept_from_the_public_port(connect: Connect) -> None:
+    async with running(health_paths=PROBES) as service:
+        reader, writer = await connect(service)
+        writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\nGET /healthz/live HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert [(await read_answer(reader))[2] for _ in range(2)] == [
+            b"/metrics",
+            b"live\n",
+        ]  # the app's, then health's
 
 
 @asynccontextmanager
