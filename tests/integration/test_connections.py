@@ -155,7 +155,7 @@ async def test_the_memory_of_a_worker_does_not_grow_with_what_is_pipelined(deplo
             for task in flooding:
                 task.cancel()
             await asyncio.gather(*flooding, return_exceptions=True)
-            assert highest - before < 100 * MIB
+            assert highest - before < 50 * MIB
             await until(lambda: _equals(worker, "redpacket_connections", 0))
             assert worker.resident_bytes - before < 50 * MIB
             (await probed(listener.getsockname())).close()
