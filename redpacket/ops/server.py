@@ -79,7 +79,7 @@ class Server(uvicorn.Server):
         if self.servers:
             self._turn_away()
             metrics.CONNECTIONS_FULL.inc()
-            logger.warning("accepts nobody until some of its %d connections are closed", len(self.connections))
+            logger.warning("accepts nobody until one of its %d connections is closed", self._connections_max)
 
 
 @contextlib.asynccontextmanager
