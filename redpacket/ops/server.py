@@ -53,7 +53,8 @@ class Server(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         if self._accepts and not self.servers and len(self.connections) < self._connections_max:
-            await self._accept()
+            with contextlib.suppress(OSError):  # no file is free for a moment: the next tick tries again
+                await self._accept()
         return await super().on_tick(counter)
 
     async def _accept(self) -> None:

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -20,6 +21,8 @@ from msgspec.structs import replace
 from redpacket.settings import settings_environ
 from redpacket.stack.ports import free_ports, url_of
 from tests.deployment import LONG_S, Deployment
+from tests.integration.api import Make, send
+from tests.system import System
 
 MIB = 2**20
 TINY = b"GET / HTTP/1.1\r\nHost:\r\n\r\n"
@@ -125,6 +128,35 @@ async def test_a_full_worker_leaves_the_next_client_to_the_other_and_accepts_aga
 
 async def _equals(worker: Api, metric: str, value: float) -> bool:
     return await worker.told(metric) == value
+
+
+async def test_a_connection_without_a_good_token_is_not_kept_for_long(system: System, client: Make, nonce: str) -> None:
+    """One reads, one claims by the short way (service/claims.py), one has a bad token, one has none."""
+    packet = await send(client, "alice", nonce)
+    url, bearer = urlsplit(system.url), f"Authorization: Bearer {system.token(f'bob.{nonce}')}"
+    claim = f"POST /v1/packets/{packet['id']}/claims"
+    asked = {"GET /v1/wallet": bearer, claim: bearer, "GET /v1/wallet/entries": bearer + "x", "GET /healthz/live": ""}
+    opened = {start: await asyncio.open_connection(url.hostname, url.port) for start in asked}
+
+    async def ask(start: str) -> bytes:
+        reader, writer = opened[start]
+        lines = [f"{start} HTTP/1.1", "Host: x", "Content-Length: 0", *filter(None, [asked[start]]), "", ""]
+        writer.write("\r\n".join(lines).encode())
+        async with asyncio.timeout(LONG_S):
+            head = await reader.readuntil(b"\r\n\r\n")
+            (length,) = re.findall(rb"content-length: (\d+)", head)
+            await reader.readexactly(int(length))
+        return head.split()[1]
+
+    # A claim whose token was not seen before takes the long way, too.
+    assert [await ask(start) for start in asked] == [b"200", b"201", b"401", b"200"]
+    assert await ask(claim) == b"200"
+    for start in ("GET /v1/wallet/entries", "GET /healthz/live"):
+        async with asyncio.timeout(LONG_S):
+            assert await opened[start][0].read() == b""
+    assert [await ask(start) for start in ("GET /v1/wallet", claim)] == [b"200", b"200"]
+    for _, writer in opened.values():
+        writer.close()
 
 
 async def test_the_memory_of_a_worker_does_not_grow_with_what_is_pipelined(deployment: Deployment) -> None:
