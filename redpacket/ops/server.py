@@ -46,6 +46,7 @@ class Server(uvicorn.Server):
         """Leaves who comes from now on to the others that listen on the same socket."""
         self._accepts = False
         self._turn_away()
+        self._listening.close()  # else the kernel would go on accepting for nobody
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await self._accept()
@@ -62,6 +63,8 @@ class Server(uvicorn.Server):
         # A server closes the socket that it was given.
         listening = self._listening.dup()
         self.servers = [await loop.create_server(self._speak, sock=listening, backlog=config.backlog)]
+        if not self._accepts:  # any more
+            self._turn_away()
 
     def _turn_away(self) -> None:
         for server in self.servers:

@@ -49,6 +49,13 @@ async def test_a_worker_that_is_full_accepts_again_once_somebody_has_gone(connec
             assert (await read_answer(second_reader))[2] == b"/2"
 
 
+async def test_nobody_is_left_waiting_once_a_worker_with_a_socket_of_its_own_accepts_no_more(connect: Connect) -> None:
+    async with running() as service:
+        service.server.stop_accepting()
+        with pytest.raises(ConnectionRefusedError):
+            await connect(service)
+
+
 def test_connections_leave_files_for_the_workers_own(monkeypatch: pytest.MonkeyPatch) -> None:
     for files, wanted, expected in ((20_000, 8_192, 8_192), (4_096, 8_192, 3_584), (100, 8_192, 1), (-1, 9, 9)):
         monkeypatch.setattr(resource, "getrlimit", lambda _, files=files: (files, files))
