@@ -43,6 +43,12 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     postgres_timeout_ms: Milliseconds = 2_000
     kafka_timeout_ms: Milliseconds = 2_000
 
+    # Connections that one API worker accepts; fewer where it may not have as many files open. What more there are wait
+    # for another worker, or until some are closed.
+    connections_max: Annotated[int, Meta(ge=1)] = 8_192
+    # Whether /metrics is also at the public port.
+    public_metrics: bool = True
+
     # Requests of one shard that may wait in one worker; more are refused with 503.
     queue_max: Annotated[int, Meta(ge=1)] = 4_096
     # Items in one batch: one call to Redis, one record in Kafka. An item takes less than 1.5 KB, so that a record of

@@ -1,5 +1,7 @@
 """The HTTP application: routes, their document, and how errors are told."""
 
+from collections.abc import Iterable
+
 from litestar import Litestar, MediaType, Request, Response, Router, get
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException, ValidationException
@@ -12,8 +14,9 @@ from service.paths import Paths
 from service.problems import MEDIA_TYPE, Code, ProblemError, problem_of
 
 
-def build_app(api: Router, authenticator: Authenticator) -> Paths:
-    document = describe(api)
+def build_app(api: Router, authenticator: Authenticator, health: Iterable[str]) -> Paths:
+    """`health`: the paths that tell of this process, which are answered before (service/door.py)."""
+    document = describe(api, health)
 
     @get("/openapi.json", include_in_schema=False, media_type=MediaType.JSON)
     async def openapi() -> bytes:
@@ -27,7 +30,7 @@ def build_app(api: Router, authenticator: Authenticator) -> Paths:
         openapi_config=None,
         logging_config=None,
     )
-    return Paths(app)
+    return Paths(app, health)
 
 
 def _tell(request: Request[object, object, State], error: Exception) -> Response[bytes]:

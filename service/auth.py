@@ -17,6 +17,8 @@ from service.problems import Code, ProblemError
 # A verification costs 130 us, a look-up less than one. An entry takes about 1 KB.
 _REMEMBERED_MAX = 20_000
 _ALGORITHMS = ["EdDSA"]
+# By so much an issuer's clock may differ from this one's, at either end of a token's time.
+LEEWAY_S = 30
 _OPTIONS = {
     "require": ["iss", "aud", "exp", "sub"],
     # RFC 7519 gives nobody a reason to refuse by `iat`, and clocks may differ.
@@ -27,11 +29,11 @@ RawHeaders = Iterable[tuple[bytes, bytes]]
 
 
 class Caller(Struct, frozen=True):
-    """`expires_at_s`: seconds since 1970, by the token's `exp`."""
+    """`taken_until_s`: seconds since 1970, the token's `exp` and the leeway."""
 
     owner: str
     operator: bool
-    expires_at_s: int
+    taken_until_s: int
 
 
 class Authenticator:
@@ -47,7 +49,7 @@ class Authenticator:
     def remembered_caller(self, headers: RawHeaders) -> Caller | None:
         """The caller where his token was verified before and has not expired: what a hot path can afford."""
         caller = self._remembered.get(_authorization(headers) or b"")
-        return caller if caller is not None and caller.expires_at_s > time.time() else None
+        return caller if caller is not None and caller.taken_until_s > time.time() else None
 
     def caller_of(self, headers: RawHeaders) -> Caller:
         """Raises ProblemError `unauthenticated`."""
@@ -60,7 +62,7 @@ class Authenticator:
             if len(self._remembered) >= _REMEMBERED_MAX:
                 del self._remembered[next(iter(self._remembered))]
             self._remembered[authorization] = caller
-        if caller.expires_at_s <= time.time():
+        if caller.taken_until_s <= time.time():
             del self._remembered[authorization]
             raise _unauthenticated("The token has expired.")
         return caller
@@ -77,15 +79,16 @@ class Authenticator:
                 algorithms=_ALGORITHMS,
                 audience=self._audience,
                 issuer=self._issuer,
+                leeway=LEEWAY_S,
                 options=_OPTIONS,  # type: ignore[arg-type]
             )
             owner = msgspec.convert(claims["sub"], Owner)
             scope = msgspec.convert(claims.get("scope", ""), str)
-            expires_at_s = int(claims["exp"])
+            taken_until_s = int(claims["exp"]) + LEEWAY_S
         # A header that is JSON nested too deep is a RecursionError, one that is no text a ValueError.
         except (jwt.PyJWTError, msgspec.ValidationError, ValueError, OverflowError, RecursionError) as error:
             raise _unauthenticated(_why_refused(error)) from None
-        return Caller(owner, "operator" in scope.split(" "), expires_at_s)
+        return Caller(owner, "operator" in scope.split(" "), taken_until_s)
 
 
 def read_public_key(settings: Settings) -> Ed25519PublicKey:

@@ -16,6 +16,7 @@ from litestar.datastructures import State
 from litestar.handlers import BaseRouteHandler
 
 from service.auth import Authenticator, Caller
+from service.connection import KNOWN
 from service.problems import Code, ProblemError
 
 BODY_MAX_BYTES = 4096
@@ -74,6 +75,7 @@ def decode_body(body: bytes, type: type[T]) -> T:
 async def check_token(connection: Connection, _: BaseRouteHandler) -> None:
     authenticator: Authenticator = connection.app.state.authenticator
     connection.scope["user"] = authenticator.caller_of(connection.scope["headers"])
+    connection.scope["state"][KNOWN] = True
 
 
 async def check_operator(connection: Connection, _: BaseRouteHandler) -> None:

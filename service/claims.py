@@ -12,6 +12,7 @@ from redpacket.ops.health import answer
 from redpacket.settings import Settings
 from redpacket.shard import reserve
 from service.auth import Authenticator
+from service.connection import KNOWN
 from service.outcomes import PENDING_HEADERS, count, refusal
 from service.problems import Message, Send, answer_problem, problem_of
 from service.reading import packet_id
@@ -67,6 +68,7 @@ class ClaimDoor:
         if scope["method"] == "POST" and (path := _PATH.fullmatch(scope["raw_path"])) and not scope["query_string"]:
             caller = self._authenticator.remembered_caller(scope["headers"])
             if caller is not None:
+                scope["state"][KNOWN] = True
                 first = await receive()
                 if first["type"] == "http.request" and not first["more_body"] and first["body"] in _PLAIN_BODIES:
                     await self._claim(path[1].decode(), caller.owner, send)

@@ -1,6 +1,6 @@
 """The OpenAPI document: the paths as the framework knows them, the rest as it is really checked and sent."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -10,7 +10,6 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.spec import Components, SecurityScheme
 from litestar.types import Method
 
-from redpacket.ops import health
 from service import words
 from service.call import Call
 from service.problems import MEDIA_TYPE, Code, Problem
@@ -66,8 +65,8 @@ _HEALTH_REFUSALS = (Code.INVALID_REQUEST, Code.METHOD_NOT_ALLOWED, Code.REQUEST_
 _WITHOUT_BODY = ("claim_share", "close_packet")
 
 
-def describe(api: Router) -> bytes:
-    """The OpenAPI document of the routes, as JSON."""
+def describe(api: Router, health: Iterable[str]) -> bytes:
+    """The OpenAPI document of the routes and of what is told of this process's `health`, as JSON."""
     config = OpenAPIConfig(
         title="redpacket",
         version="1",
@@ -88,7 +87,7 @@ def describe(api: Router) -> bytes:
             operation["requestBody"]["required"] = False
         for status, response in operation["responses"].items():
             response["headers"] = _headers(status)
-    document["paths"] |= {path: {"get": _health_operation(path)} for path in health.PATHS}
+    document["paths"] |= {path: {"get": _health_operation(path)} for path in health}
     return msgspec.json.encode(document)
 
 

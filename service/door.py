@@ -2,24 +2,31 @@
 
 import asyncio
 import time
+from collections.abc import Iterable
 
 from redpacket.ops import metrics
-from redpacket.ops.health import RAW_PATHS, HealthApp
+from redpacket.ops.health import METHODS, PROBES, HealthApp
 from redpacket.ops.request_id import HEADER, begin_request
 from service.claims import App, Receive, Scope
 from service.problems import Code, Message, ProblemError, Send, answer_problem, problem_of
 
+# Whoever watches this worker has to see these also when it is full.
+_PROBES = frozenset(path.encode() for path in PROBES)
+
 
 class Door:
     """At most `in_flight_max` requests at once, each with an id that its answer tells. Once `stop` is set, every answer
-    asks its client to move away."""
+    asks its client to move away. `health_paths`: those of `health` that are here."""
 
-    def __init__(self, app: App, health: HealthApp, stop: asyncio.Event, in_flight_max: int) -> None:
+    def __init__(
+        self, app: App, health: HealthApp, health_paths: Iterable[str], stop: asyncio.Event, in_flight_max: int
+    ) -> None:
         self._app = app
         self._health = health
         self._stop = stop
         self._in_flight_max = in_flight_max
         self._in_flight = 0
+        self._health_paths = frozenset(path.encode() for path in health_paths)
         metrics.IN_FLIGHT.set_function(lambda: self._in_flight)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -35,9 +42,8 @@ class Door:
                 message["headers"] = [*message["headers"], *own]
             await send(message)
 
-        # Whoever watches this worker has to see it also when it is full.
-        health = scope["raw_path"] in RAW_PATHS and scope["method"] == "GET"
-        if self._in_flight >= self._in_flight_max and not health:
+        health = scope["raw_path"] in self._health_paths and scope["method"] in METHODS
+        if self._in_flight >= self._in_flight_max and not (health and scope["raw_path"] in _PROBES):
             await answer_problem(send_on, ProblemError(Code.OVERLOADED, "Too many requests are under way here."))
             return
         self._in_flight += 1

@@ -16,6 +16,7 @@ from service.outcomes import count, key_reused, refusal
 from service.problems import Code, ProblemError
 from service.reading import PacketReader, packet_id
 from service.show import show_packet
+from service.texts import shows_something
 from service.words import Packet, PacketRequest, Pending
 
 
@@ -104,8 +105,11 @@ class Packets:
 
 
 def packet_terms(owner: str, asked: PacketRequest, currency: str) -> PacketTerms:
-    """What was asked for, in full. Raises ProblemError `invalid_request` where no split exists."""
+    """What was asked for, in full. Raises ProblemError `invalid_request` where no split exists, or the greeting shows
+    nothing."""
     check_currency(asked.currency, currency)
+    if asked.greeting and not shows_something(asked.greeting):
+        raise ProblemError(Code.INVALID_REQUEST, "greeting shows nothing: it needs a visible character, or is empty.")
     cap = asked.total if asked.cap is UNSET else asked.cap
     split = SplitParameters(asked.kind, asked.total, asked.shares, cap, asked.min)
     try:

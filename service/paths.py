@@ -10,7 +10,6 @@ from urllib.parse import quote
 
 from litestar import Litestar
 
-from redpacket.ops import health
 from service.claims import App, Receive, Scope
 from service.problems import Code, ProblemError, Send, answer_problem
 
@@ -18,13 +17,16 @@ _OPERATIONS = "/v1/operations/"
 
 
 class Paths:
-    """An ASGI app before the framework's: 404 `not_found`, 405 `method_not_allowed` with the methods that there are."""
+    """An ASGI app before the framework's: 404 `not_found`, 405 `method_not_allowed` with the methods that there are.
+    HEAD is where GET is. `read_before`: paths that are read before they come here."""
 
-    def __init__(self, app: Litestar) -> None:
+    def __init__(self, app: Litestar, read_before: Iterable[str]) -> None:
         self._app = cast("App", app)
         known = {route.path_format: route.methods - {"OPTIONS"} for route in app.routes}
-        known |= {path: {"GET"} for path in health.PATHS}
-        self._methods = [(_pattern(path), methods) for path, methods in known.items()]
+        known |= {path: {"GET"} for path in read_before}
+        self._methods = [
+            (_pattern(path), methods | {"HEAD"} if "GET" in methods else methods) for path, methods in known.items()
+        ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         methods = self._methods_of(scope["raw_path"])
@@ -32,16 +34,23 @@ class Paths:
             await answer_problem(send, ProblemError(Code.NOT_FOUND, "There is no such path; see /openapi.json."))
         elif scope["method"] not in methods:
             await answer_problem(send, method_not_allowed(methods))
-        elif scope["path"].startswith(_OPERATIONS):
-            # A key may hold slashes, at which the framework would divide the path, and drop some: it gets the key as
-            # one segment, percent-encoded (key_of decodes it).
-            key = scope["path"].removeprefix(_OPERATIONS)
-            await self._app({**scope, "path": _OPERATIONS + quote(key, safe="")}, receive, send)
         else:
-            await self._app(scope, receive, send)
+            await self._app(_for_the_framework(scope), receive, send)
 
     def _methods_of(self, raw_path: bytes) -> Iterable[str] | None:
         return next((methods for pattern, methods in self._methods if pattern.fullmatch(raw_path)), None)
+
+
+def _for_the_framework(scope: Scope) -> Scope:
+    if scope["method"] == "HEAD":
+        # The server leaves out the body.
+        scope = {**scope, "method": "GET"}
+    if scope["path"].startswith(_OPERATIONS):
+        # A key may hold slashes, at which the framework would divide the path, and drop some: it gets the key as one
+        # segment, percent-encoded (key_of decodes it).
+        key = scope["path"].removeprefix(_OPERATIONS)
+        scope = {**scope, "path": _OPERATIONS + quote(key, safe="")}
+    return scope
 
 
 def method_not_allowed(methods: Iterable[str]) -> ProblemError:

@@ -2,8 +2,9 @@
 
 import asyncio
 
-from redpacket.ops.protocol import LimitedProtocol, UnreadableError
+from redpacket.ops.protocol import LimitedProtocol
 from redpacket.ops.request_id import new_request_id
+from redpacket.ops.unreadable import UnreadableError
 from service.problems import MEDIA_TYPE, Code, ProblemError
 from service.transport import GatheringTransport
 
@@ -16,7 +17,7 @@ _CODES = {
 class ApiProtocol(LimitedProtocol):
     """One connection."""
 
-    methods = "GET, POST"
+    methods = "GET, HEAD, POST"
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(GatheringTransport(transport, self.loop))  # type: ignore[arg-type]

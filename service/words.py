@@ -9,13 +9,15 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from redpacket.money import AmountMinor, Owner
 from redpacket.split import SHARES_MAX
 
-# Control characters are refused: Postgres cannot hold NUL, and nobody's screen should be moved by the others.
+# Control characters are refused: Postgres cannot hold NUL, and the others move a reader's screen. So are the characters
+# that override the direction of what follows, with which a text can look like another. Arabic and Hebrew need none.
 Text200 = Annotated[
     str,
     Meta(
         max_length=200,
-        pattern=r"^[^\x00-\x1f\x7f-\x9f]*(?![\s\S])",
-        description="At most 200 characters, none of them a control character.",
+        pattern=r"^[^\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]*(?![\s\S])",
+        description="At most 200 characters: none is a control character or overrides the direction of text "
+        "(U+202A-202E, U+2066-2069), and at least one is visible; or empty.",
         examples=["恭喜發財"],
     ),
 ]

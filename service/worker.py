@@ -5,6 +5,7 @@ import gc
 import logging
 import os
 import socket
+from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from functools import partial
 
@@ -12,8 +13,10 @@ from redpacket.books.database import Books
 from redpacket.books.deployment import check_deployment, read_keys
 from redpacket.commit.parts import start_parts
 from redpacket.log.topic import cluster_id
+from redpacket.ops import metrics
 from redpacket.ops.drain import finish_s, move_clients_away
-from redpacket.ops.health import HealthApp
+from redpacket.ops.files import connections_within
+from redpacket.ops.health import PATHS, PROBES, HealthApp
 from redpacket.ops.server import listen, serving
 from redpacket.ops.signals import stop_on_signals
 from redpacket.settings import Settings
@@ -51,7 +54,7 @@ async def run_api(settings: Settings, fd: int | None, host: str, port: int) -> N
     stop = stop_on_signals()
     gc.freeze()  # what is imported stays
     gc.set_threshold(*_GARBAGE_THRESHOLDS)
-    with _own_socket(host, port) if fd is None else _shared_socket(fd) as listening:
+    with listen(host, port, SERVED["backlog"]) if fd is None else _shared_socket(fd) as listening:
         await serve_api(settings, listening, stop)
 
 
@@ -59,23 +62,27 @@ async def serve_api(settings: Settings, listening: socket.socket, stop: asyncio.
     """Serves until `stop`, then lets its clients go. Raises as run_api."""
     health = HealthApp(partial(_why_not_ready, stop))
     async with AsyncExitStack() as resources:
-        door = Door(await _wire(settings, resources), health, stop, _IN_FLIGHT_MAX)
+        health_paths = PATHS if settings.public_metrics else PROBES
+        app = await _wire(settings, resources, health_paths)
+        door = Door(app, health, health_paths, stop, _IN_FLIGHT_MAX)
         await resources.enter_async_context(serving(health, listen(settings.ops_host, settings.ops_port)))
         server = await resources.enter_async_context(
             serving(
                 door,
                 listening,
                 finish_s(settings),
+                connections_max=connections_within(settings.connections_max),
                 http=Connection,
                 **SERVED,
             )
         )
+        metrics.CONNECTIONS.set_function(lambda: len(server.connections))
         logger.info("API worker of %d shards", settings.shards)
         await stop.wait()
         await move_clients_away(server.connections, server.stop_accepting)
 
 
-async def _wire(settings: Settings, resources: AsyncExitStack) -> ClaimDoor:
+async def _wire(settings: Settings, resources: AsyncExitStack, health_paths: Iterable[str]) -> ClaimDoor:
     keys = read_keys(settings)
     authenticator = Authenticator(settings, read_public_key(settings))
     books = Books(settings)
@@ -103,7 +110,7 @@ async def _wire(settings: Settings, resources: AsyncExitStack) -> ClaimDoor:
         Statements(settings, books),
         Operations(settings, keys.id_key, ledger, reader),
     )
-    return ClaimDoor(claims, authenticator, build_app(api, authenticator))
+    return ClaimDoor(claims, authenticator, build_app(api, authenticator, health_paths))
 
 
 def _why_not_ready(stop: asyncio.Event) -> str:
@@ -113,11 +120,5 @@ def _why_not_ready(stop: asyncio.Event) -> str:
 def _shared_socket(fd: int) -> socket.socket:
     """The parent's socket, by a descriptor of our own: it goes on listening there when this one is closed."""
     listening = socket.socket(fileno=os.dup(fd))
-    listening.setblocking(False)
-    return listening
-
-
-def _own_socket(host: str, port: int) -> socket.socket:
-    listening = socket.create_server((host, port), backlog=SERVED["backlog"])
     listening.setblocking(False)
     return listening

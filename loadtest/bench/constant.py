@@ -30,7 +30,7 @@ async def _serve() -> None:
     stop = stop_on_signals()
     with socket.create_server(("127.0.0.1", 0), backlog=SERVED["backlog"]) as listening:
         listening.setblocking(False)
-        async with serving(answer_constant, listening, http=Connection, **SERVED):
+        async with serving(answer_constant, listening, connections_max=8_192, http=Connection, **SERVED):
             print(listening.getsockname()[1], flush=True)
             await stop.wait()
 

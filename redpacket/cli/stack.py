@@ -19,12 +19,15 @@ from redpacket.settings import SettingsError
 @click.option(
     "--port", type=click.IntRange(0, 65_535), default=8000, help="Where the API is served; 0 takes a free one."
 )
+@click.option(
+    "--host", default="127.0.0.1", help="The address that the API listens on, as ::1. Everything else is on 127.0.0.1."
+)
 @click.option("--api", type=click.IntRange(1, 64), default=2, help="API workers.")
 @click.option("--ledger", type=click.IntRange(1, 16), default=2, help="Ledger workers.")
 @click.option(
     "--redis-server", metavar="PROGRAM", help="Use this Redis >= 7 from PATH instead of the Valkey that comes along."
 )
-def up(data: Path, port: int, api: int, ledger: int, redis_server: str | None) -> None:
+def up(data: Path, port: int, host: str, api: int, ledger: int, redis_server: str | None) -> None:
     """Run the whole system on this machine.
 
     In the foreground, until Ctrl-C or SIGTERM, which stop all of it. Prints `ready http://...` once it serves; a second
@@ -42,7 +45,7 @@ def up(data: Path, port: int, api: int, ledger: int, redis_server: str | None) -
         )
 
     try:
-        asyncio.run(run_up(data, port, api, ledger, click.echo, say_what_to_try, redis_binary=redis_server))
+        asyncio.run(run_up(data, port, api, ledger, click.echo, say_what_to_try, redis_binary=redis_server, host=host))
     except (StackError, SettingsError, OSError) as error:
         raise click.ClickException(str(error)) from None
 

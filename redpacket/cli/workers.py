@@ -23,7 +23,7 @@ def migrate() -> None:
 
 @click.command()
 @click.option("--fd", type=int, help="A listening socket passed on by the parent, shared by all API workers.")
-@click.option("--host", default="127.0.0.1", help="Where to listen without --fd.")
+@click.option("--host", default="127.0.0.1", help="Where to listen without --fd; ::1 is IPv6, :: is all there is.")
 @click.option("--port", type=click.IntRange(0, 65_535), default=8000, help="Where to listen without --fd.")
 def api(fd: int | None, host: str, port: int) -> None:
     """Run one API worker.
@@ -56,7 +56,9 @@ def ledger() -> None:
 
 
 def _serve(worker: Callable[[Settings], Coroutine[Any, Any, None]]) -> None:
+    from redpacket.ops.files import raise_file_limit
     from redpacket.ops.logs import log_to_stderr
 
     log_to_stderr()
+    raise_file_limit()
     run(worker(environ_settings()))

@@ -7,58 +7,10 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from redpacket.ops.rated_lines import RatedLines
 from redpacket.ops.request_id import request_id
 
 _QUIET = ("aiokafka", "uvicorn", "httpx")
-# A library says at each of its attempts that a part is away; our own code tells such a thing now and then.
-_OURS = ("redpacket", "service", "ledger")
-LINES_MAX = 20
-_WINDOW_S = 60.0
-# Of the text that names a kind of line.
-_KIND_CHARS = 100
-
-
-class _Window:
-    """What one place in a library's code has logged since `began_s`; `kind` is what its first line said."""
-
-    def __init__(self, record: logging.LogRecord) -> None:
-        self.began_s = record.created
-        self.kind = f"{record.name}: {record.msg}"[:_KIND_CHARS]
-        self.lines = 0
-
-    def is_over(self, now_s: float) -> bool:
-        return abs(now_s - self.began_s) >= _WINDOW_S  # the clock may be set back
-
-
-class RatedLines(logging.Filter):
-    """Lets through LINES_MAX lines a minute from each place in a library's code that logs, and all of ours.
-
-    The first line after that minute, whoever's it is, tells how many were left out: its `left_out`, a dict by kind.
-    What this keeps is bounded by the number of such places, whatever they say.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._windows: dict[tuple[str, int], _Window] = {}
-        self._left_out: dict[str, int] = {}
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        self._end_windows(record.created)
-        if record.name.partition(".")[0] not in _OURS:
-            window = self._windows.setdefault((record.pathname, record.lineno), _Window(record))
-            window.lines += 1
-            if window.lines > LINES_MAX:
-                return False
-        if self._left_out:
-            record.left_out, self._left_out = self._left_out, {}
-        return True
-
-    def _end_windows(self, now_s: float) -> None:
-        for place, window in list(self._windows.items()):
-            if window.is_over(now_s):
-                self._windows.pop(place, None)
-                if window.lines > LINES_MAX:
-                    self._left_out[window.kind] = self._left_out.get(window.kind, 0) + window.lines - LINES_MAX
 
 
 class JsonLines(logging.Formatter):

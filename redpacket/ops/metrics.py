@@ -11,6 +11,15 @@ _EVENTS = (1, 5, 20, 100, 500, 1_000, 2_000, 5_000)
 OUTCOMES = Counter("redpacket_requests_total", "Requests that move money, by what was answered.", ["kind", "outcome"])
 REQUEST_SECONDS = Histogram("redpacket_request_seconds", "From a request to its answer.", buckets=_SECONDS)
 IN_FLIGHT = Gauge("redpacket_requests_in_flight", "Requests that are not answered yet.")
+CONNECTIONS = Gauge("redpacket_connections", "Connections of clients.")
+CONNECTIONS_CLOSED = Counter(
+    "redpacket_connections_closed_total",
+    "Connections that this worker closed by itself.",
+    ["reason"],
+)
+CONNECTIONS_FULL = Counter(
+    "redpacket_connections_full_total", "How often no more connections were accepted, since there were too many."
+)
 
 # The path of an outflow, in the API and in the shard's owner: the steps of one batch.
 RESERVE_SECONDS = Histogram("redpacket_reserve_seconds", "One call of reserve, with its confirms.", buckets=_SECONDS)

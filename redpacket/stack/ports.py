@@ -30,6 +30,11 @@ class Ports(Struct, forbid_unknown_fields=True):
     kafka_controller: Port = 0
 
 
+def url_of(host: str, port: int) -> str:
+    """The base URL of what listens there: an address of IPv6 stands in brackets."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
 def is_free(port: int) -> bool:
     with socket.socket() as probe:
         # As the servers do: connections that are still being closed do not hold a port.

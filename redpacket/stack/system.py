@@ -13,7 +13,7 @@ from redpacket.stack.error import StackError
 from redpacket.stack.keys import ensure_keys
 from redpacket.stack.local import LocalServers
 from redpacket.stack.lock import lock_holder
-from redpacket.stack.ports import free_ports
+from redpacket.stack.ports import free_ports, url_of
 from redpacket.stack.program import Program, run_once
 from redpacket.stack.server import Say
 from redpacket.stack.state import StackState, child_states, write_stack
@@ -31,6 +31,7 @@ class System:
     say: Say
     on_ready: Callable[[], None]
     redis_binary: str | None = None
+    host: str = "127.0.0.1"  # of the API: an address of IPv4 or IPv6
     _servers: LocalServers = field(init=False)
     _settings: Settings | None = None
     _ready: bool = False
@@ -51,13 +52,13 @@ class System:
                 await self._serve(listener)
 
     def _bind(self) -> socket.socket:
-        listener = socket.socket()
+        listener = socket.socket(socket.AF_INET6 if ":" in self.host else socket.AF_INET)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            listener.bind(("127.0.0.1", self.port or free_ports(1)[0]))
+            listener.bind((self.host, self.port or free_ports(1)[0]))
         except OSError as error:
             listener.close()
-            raise StackError(f"port {self.port} of 127.0.0.1 cannot be had: {error.strerror}") from None
+            raise StackError(f"port {self.port} of {self.host} cannot be had: {error.strerror}") from None
         self.port = listener.getsockname()[1]
         return listener
 
@@ -80,7 +81,7 @@ class System:
                     group.create_task(self._start(program))
             self._ready = True
             self._publish()
-            self.say(f"ready http://127.0.0.1:{self.port}")
+            self.say(f"ready {url_of(self.host, self.port)}")
             self.on_ready()
             await self._servers.supervisor.watch()
         except ExceptionGroup as errors:
@@ -106,7 +107,7 @@ class System:
         state = StackState(
             pid=os.getpid(),
             ready=self._ready,
-            url=f"http://127.0.0.1:{self.port}",
+            url=url_of(self.host, self.port),
             environ=settings_environ(self._settings) if self._settings else {},
             children=child_states(self._servers.supervisor.children.values()),
         )

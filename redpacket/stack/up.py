@@ -22,6 +22,7 @@ async def run_up(
     *,
     command: Sequence[str] = COMMAND,
     redis_binary: str | None = None,
+    host: str = "127.0.0.1",
 ) -> None:
     """Run the stack on `data` until SIGTERM, SIGINT or SIGHUP, then stop it, in bounded time.
 
@@ -29,7 +30,7 @@ async def run_up(
     `command` runs `migrate`, `ledger` and `api`. Raises StackError, SettingsError or OSError, with everything stopped,
     where something keeps the stack from running.
     """
-    system = System(data, port, Workers(api, ledger, command), say, on_ready, redis_binary)
+    system = System(data, port, Workers(api, ledger, command), say, on_ready, redis_binary, host)
     running = asyncio.create_task(system.run())
     asked = False
 

@@ -122,6 +122,7 @@ async def test_a_good_request_before_nonsense_is_answered_and_nothing_behind_it_
     async with unchanged(scene, CLAIM), wire(scene) as one:
         await one.send(head(scene, WALLET) + b"nonsense\r\n\r\n" + whole(scene, CLAIM) + whole(scene, SEND))
         assert (await one.answer())[0] == 200
+        assert await one.refusal() == (400, "invalid_request")
         assert await one.at_end()
 
 
@@ -236,7 +237,11 @@ async def test_a_method_that_nobody_knows_is_not_allowed(scene: Scene, method: s
         async with wire(scene) as one:
             await one.send(head(scene, endpoint, method=method))
             status, headers, body = await one.answer()
-            assert (status, json.loads(body)["code"], headers["allow"]) == (405, "method_not_allowed", "GET, POST")
+            assert (status, json.loads(body)["code"], headers["allow"]) == (
+                405,
+                "method_not_allowed",
+                "GET, HEAD, POST",
+            )
             assert await one.at_end()
 
 
@@ -256,8 +261,16 @@ async def test_what_the_parser_takes_for_http_but_is_not_is_refused(scene: Scene
                 assert await one.at_end()
 
 
-async def test_head_is_told_without_a_body(scene: Scene) -> None:
+async def test_head_is_answered_as_get_is_but_without_a_body(scene: Scene) -> None:
+    reads = [it for it in ENDPOINTS if it.method == "GET"]
+    others = {it.path for it in ENDPOINTS} - {it.path for it in reads}
     async with wire(scene) as one:
-        await one.send(b"".join(head(scene, endpoint, method="HEAD") for endpoint in ENDPOINTS))
-        for _ in ENDPOINTS:
+        for endpoint in reads:
+            await one.send(head(scene, endpoint, method="HEAD") + head(scene, endpoint))
+            status, headers, _ = await one.answer(head_only=True)
+            expected, got_headers, body = await one.answer()
+            assert (status, headers.keys()) == (expected, got_headers.keys()), endpoint
+            assert headers["content-length"] == str(len(body)) or endpoint.path == "/metrics"
+        for endpoint in (it for it in ENDPOINTS if it.path in others):
+            await one.send(head(scene, endpoint, method="HEAD"))
             assert (await one.answer(head_only=True))[0] == 405

@@ -83,6 +83,7 @@ async def test_a_path_has_one_spelling(scene: Scene, endpoint: Endpoint) -> None
 @every_endpoint()
 async def test_another_method_is_refused_and_told_which_there_are(scene: Scene, endpoint: Endpoint) -> None:
     there = {it.method for it in ENDPOINTS if it.path == endpoint.path}
+    there |= {"HEAD"} if "GET" in there else set()
     for method in {"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE", "FOO"} - there:
         answer = await scene.ask(endpoint, method=method)
         if method == "HEAD":
@@ -91,7 +92,7 @@ async def test_another_method_is_refused_and_told_which_there_are(scene: Scene, 
             assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed"), method
         allowed = set(answer.headers["allow"].split(", "))
         # The parser knows no path of a method that it does not know.
-        assert allowed == ({"GET", "POST"} if method == "FOO" else there)
+        assert allowed == ({"GET", "HEAD", "POST"} if method == "FOO" else there)
 
 
 # Who asks
@@ -275,6 +276,13 @@ async def test_texts_hold_nothing_that_moves_a_screen_or_breaks_a_store(scene: S
 
 
 # What each field may be, beyond its kind
+
+
+@pytest.mark.parametrize("endpoint", [named("POST /v1/packets")], ids=str)
+async def test_a_greeting_that_shows_nothing_or_turns_text_round_is_refused(scene: Scene, endpoint: Endpoint) -> None:
+    assert endpoint.body is not None
+    for greeting in (" ", "\u3000", "\u200b\u200d", "\u0301", "\u3164", "\ufeff", "a\u202eb", "\u2067a", "a\u2069"):
+        await scene.refused(endpoint, 400, "invalid_request", "greeting", json=endpoint.body | {"greeting": greeting})
 
 
 @pytest.mark.parametrize(

@@ -148,6 +148,16 @@ _DOCTORED = (
         "another",
     ),
     Doctored(
+        settings.metrics_are_told_at_their_own_port_alone,
+        "dev",
+        "Deployment api",
+        f"{_CONTAINER} env",
+        [
+            {"name": f"REDPACKET_{name}", "value": value}
+            for name, value in (("POSTGRES_URL", "x"), ("PUBLIC_METRICS", "1"))
+        ],
+    ),
+    Doctored(
         settings.secrets_are_only_referred_to,
         "dev",
         "Deployment api",

@@ -4,120 +4,21 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import msgspec
 import pytest
 
-from redpacket.ops import drain, protocol
+from redpacket.ops import drain, metrics, protocol
 from redpacket.ops.drain import move_clients_away
-from redpacket.ops.health import HealthApp, answer
-from redpacket.ops.server import Server, listen, serving
-from redpacket.shard.client import ShardClosedError
+from redpacket.ops.health import PATHS, PROBES, HealthApp
+from redpacket.ops.server import listen, serving
 from service.connection import Connection
 from service.door import Door
-from service.problems import Problem
+from tests.served import GET, LONG_S, Connect, Service, at_end, read_answer, read_problem, running
 
-LONG_S = 10.0
 SHORT_S = 0.2
-
-GET = b"GET /%d HTTP/1.1\r\nHost: x\r\n\r\n"
-
-
-class Service:
-    """An endpoint that answers its path, and waits or fails where the path says so."""
-
-    def __init__(self) -> None:
-        self.stop = asyncio.Event()
-        self.go = asyncio.Event()
-        self.started = asyncio.Semaphore(0)
-        self.address: tuple[str, int] = ("", 0)
-        self.server: Server
-
-    @property
-    def connection(self) -> drain.Connection:
-        """The only one."""
-        (connection,) = self.server.connections
-        return connection
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        self.started.release()
-        match scope["path"]:
-            case "/wait":
-                await self.go.wait()
-            case "/body":
-                while True:
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        return
-                    if not message["more_body"]:
-                        break
-            case "/closed":
-                raise ShardClosedError("shard 3 is closed")
-            case "/bug":
-                raise RuntimeError("secret")
-            case "/late-bug":
-                await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"5")]})
-                raise RuntimeError("secret")
-            case "/much":
-                await answer(send, 200, b"x" * 2**24)
-                return
-        await answer(send, 200, scope["path"].encode())
-
-
-Client = tuple[asyncio.StreamReader, asyncio.StreamWriter]
-Connect = Callable[[Service], Awaitable[Client]]
-
-
-@asynccontextmanager
-async def running(in_flight_max: int = 100, drain_s: float = 2.0) -> AsyncIterator[Service]:
-    service = Service()
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        listening.setblocking(False)
-        service.address = listening.getsockname()
-        door = Door(service, HealthApp(lambda: ""), service.stop, in_flight_max)
-        async with serving(door, listening, drain_s, http=Connection, proxy_headers=False) as service.server:
-            yield service
-
-
-@pytest.fixture
-async def connect() -> AsyncIterator[Connect]:
-    writers: list[asyncio.StreamWriter] = []
-
-    async def connect(service: Service) -> Client:
-        reader, writer = await asyncio.open_connection(*service.address)
-        writers.append(writer)
-        return reader, writer
-
-    yield connect
-    for writer in writers:
-        writer.close()
-
-
-async def read_answer(reader: asyncio.StreamReader) -> tuple[int, dict[str, str], bytes]:
-    async with asyncio.timeout(LONG_S):
-        start, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().strip().split("\r\n")
-        headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
-        return int(start.split()[1]), headers, await reader.readexactly(int(headers["content-length"]))
-
-
-async def read_problem(reader: asyncio.StreamReader) -> tuple[int, str]:
-    status, headers, body = await read_answer(reader)
-    assert headers["content-type"] == "application/problem+json"
-    problem = msgspec.json.decode(body, type=Problem)
-    assert problem.status == status
-    assert ("retry-after" in headers) == (status == 503)
-    return status, problem.code
-
-
-async def at_end(reader: asyncio.StreamReader) -> bool:
-    async with asyncio.timeout(LONG_S):
-        try:
-            return await reader.read() == b""
-        except ConnectionError:
-            return True
 
 
 @pytest.fixture
@@ -164,6 +65,7 @@ async def test_what_came_whole_before_nonsense_is_answered_and_nothing_after_it(
         await service.started.acquire()
         service.go.set()
         assert [(await read_answer(reader))[2] for _ in range(2)] == [b"/wait", b"/2"]
+        assert await read_problem(reader) == (400, "invalid_request")
         assert await at_end(reader)
 
 
@@ -340,7 +242,7 @@ async def test_trailers_are_limited(line: bytes, connect: Connect) -> None:
         assert await at_end(reader)
 
 
-async def test_more_than_are_let_in_are_told_at_once_and_health_is_still_seen(connect: Connect) -> None:
+async def test_more_than_are_let_in_are_told_at_once_and_only_probes_are_still_answered(connect: Connect) -> None:
     async with running(in_flight_max=2) as service:
         waiting = [await connect(service) for _ in range(2)]
         for _, writer in waiting:
@@ -348,6 +250,8 @@ async def test_more_than_are_let_in_are_told_at_once_and_health_is_still_seen(co
             await service.started.acquire()
         reader, writer = await connect(service)
         writer.write(GET % 1)
+        assert await read_problem(reader) == (503, "overloaded")
+        writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
         assert await read_problem(reader) == (503, "overloaded")
         writer.write(b"GET /healthz/live HTTP/1.1\r\nHost: x\r\n\r\n")
         assert (await read_answer(reader))[0] == 200
@@ -361,7 +265,18 @@ async def test_more_than_are_let_in_are_told_at_once_and_health_is_still_seen(co
 
 
 @pytest.mark.usefixtures("short_patience")
-@pytest.mark.parametrize("raw", [b"", b"GET", b"GET / HTTP/1.1\r\nHost: x\r\nA: b\r\n", b"\r\n"])
+@pytest.mark.parametrize("raw", [b"", b"\r\n"])
+async def test_a_new_connection_on_which_nothing_is_asked_is_closed_without_an_answer(
+    raw: bytes, connect: Connect
+) -> None:
+    async with running() as service:
+        reader, writer = await connect(service)
+        writer.write(raw)
+        assert await at_end(reader)
+
+
+@pytest.mark.usefixtures("short_patience")
+@pytest.mark.parametrize("raw", [b"GET", b"GET / HTTP/1.1\r\nHost: x\r\nA: b\r\n"])
 async def test_a_request_that_does_not_come_ends_the_connection(raw: bytes, connect: Connect) -> None:
     async with running() as service:
         reader, writer = await connect(service)
@@ -460,6 +375,30 @@ async def test_an_answer_that_breaks_off_ends_the_connection(connect: Connect) -
 # The port of health and metrics
 
 
+async def test_metrics_are_rendered_once_a_second_however_often_they_are_asked_for() -> None:
+    clock, told = [100.0], []
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.body":
+            told.append(message["body"])
+
+    health = HealthApp(lambda: "", lambda: clock[0])
+    for clock[0], expected in ((100.0, 1), (100.9, 1), (101.0, 2), (101.5, 2), (200.0, 3)):
+        metrics.RELAYED.inc()
+        await health({"raw_path": b"/metrics", "method": "GET"}, None, send)  # type: ignore[arg-type]
+        assert len(set(told)) == expected
+
+
+async def test_metrics_can_be_kept_from_the_public_port(connect: Connect) -> None:
+    async with running(health_paths=PROBES) as service:
+        reader, writer = await connect(service)
+        writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\nGET /healthz/live HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert [(await read_answer(reader))[2] for _ in range(2)] == [
+            b"/metrics",
+            b"live\n",
+        ]  # the app's, then health's
+
+
 @asynccontextmanager
 async def running_ops(ready: str = "") -> AsyncIterator[Service]:
     """Only its address and its server are of use."""
@@ -495,7 +434,7 @@ async def test_what_has_no_end_is_not_kept_on_the_port_of_health_either(begun: b
 
 
 @pytest.mark.usefixtures("short_patience")
-@pytest.mark.parametrize("raw", [b"", b"GET /metrics HT", b"GET /metrics HTTP/1.1\r\nHost: x\r\n"])
+@pytest.mark.parametrize("raw", [b"GET /metrics HT", b"GET /metrics HTTP/1.1\r\nHost: x\r\n"])
 async def test_what_does_not_come_is_let_go_on_the_port_of_health_too(raw: bytes, connect: Connect) -> None:
     async with running_ops() as service:
         reader, writer = await connect(service)
@@ -505,11 +444,14 @@ async def test_what_does_not_come_is_let_go_on_the_port_of_health_too(raw: bytes
         assert await at_end(reader)
 
 
-async def test_health_has_one_spelling_and_one_method(connect: Connect) -> None:
+async def test_health_has_one_spelling_and_is_only_read(connect: Connect) -> None:
     asked = {
         b"GET /healthz/live": 200,
         b"GET /healthz/ready": 503,
         b"GET /metrics": 200,
+        b"HEAD /metrics": 200,
+        b"HEAD /healthz/live": 200,
+        b"HEAD /healthz/ready": 503,
         b"POST /healthz/live": 405,
         b"DELETE /metrics": 405,
         b"GET /%6detrics": 404,
@@ -521,8 +463,8 @@ async def test_health_has_one_spelling_and_one_method(connect: Connect) -> None:
         for start, expected in asked.items():
             reader, writer = await connect(service)
             writer.write(start + b" HTTP/1.1\r\nHost: x\r\n\r\n")
-            status, headers, _ = await read_answer(reader)
-            assert (status, headers.get("allow")) == (expected, "GET" if expected == 405 else None), start
+            status, headers, _ = await read_answer(reader, head_only=start.startswith(b"HEAD"))
+            assert (status, headers.get("allow")) == (expected, "GET, HEAD" if expected == 405 else None), start
 
 
 # The way out
@@ -620,7 +562,7 @@ async def test_a_client_that_stays_silent_is_let_go_at_last(connect: Connect, mo
 
 async def test_once_nobody_is_about_to_ask_connections_wait_for_the_others_on_the_socket(connect: Connect) -> None:
     service = Service()
-    door = Door(service, HealthApp(lambda: ""), service.stop, 100)
+    door = Door(service, HealthApp(lambda: ""), PATHS, service.stop, 100)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         service.address = listening.getsockname()
         own = listening.dup()

@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -10,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from redpacket.settings import Settings, SettingsError
 from service import auth
-from service.auth import Authenticator, read_public_key
+from service.auth import LEEWAY_S, Authenticator, read_public_key
 from service.problems import ProblemError
 from tests.tokens import NAMED_KEYS, token, wrong_authorizations
 
@@ -64,8 +65,20 @@ def test_what_is_not_just_one_token_of_this_service_is_refused(authenticator: Au
     assert refused(authenticator, [(b"authorization", value) for value in WRONG[wrong]])
 
 
-def test_a_token_from_a_clock_that_is_ahead_is_taken(authenticator: Authenticator) -> None:
-    assert authenticator.caller_of(bearer(token(KEY, iat=int(time.time()) + 60))).owner == "alice"
+def _from_now(claim: dict[str, int]) -> dict[str, Any]:
+    return {name: int(time.time()) + offset_s for name, offset_s in claim.items()}
+
+
+@pytest.mark.parametrize("claim", [{"nbf": 20}, {"exp": -20}, {"iat": 60}])
+def test_an_issuers_clock_may_differ_by_half_a_minute(authenticator: Authenticator, claim: dict[str, int]) -> None:
+    headers = bearer(token(KEY, **_from_now(claim)))
+    assert authenticator.caller_of(headers).owner == "alice"
+    assert authenticator.remembered_caller(headers) is not None
+
+
+@pytest.mark.parametrize("claim", [{"nbf": 60}, {"exp": -31}])
+def test_an_issuers_clock_may_not_differ_by_more(authenticator: Authenticator, claim: dict[str, int]) -> None:
+    assert refused(authenticator, bearer(token(KEY, **_from_now(claim))))
 
 
 @pytest.mark.parametrize(
@@ -104,11 +117,13 @@ def test_a_token_changed_in_any_character_is_refused(authenticator: Authenticato
 
 
 def test_a_remembered_token_ends_when_it_expires(authenticator: Authenticator, monkeypatch: pytest.MonkeyPatch) -> None:
-    headers = bearer(token(KEY, exp=int(time.time()) + 60))
+    expires_at_s = int(time.time()) + 60
+    headers = bearer(token(KEY, exp=expires_at_s))
     assert authenticator.remembered_caller(headers) is None
     caller = authenticator.caller_of(headers)
+    assert caller.taken_until_s == expires_at_s + LEEWAY_S
     assert authenticator.remembered_caller(headers) == caller
-    monkeypatch.setattr("service.auth.time.time", lambda: caller.expires_at_s)
+    monkeypatch.setattr("service.auth.time.time", lambda: caller.taken_until_s)
     assert authenticator.remembered_caller(headers) is None
     assert refused(authenticator, headers)
 

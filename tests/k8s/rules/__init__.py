@@ -18,6 +18,7 @@ RULES: tuple[Rule, ...] = (
     pods.probes_look_at_the_process_alone,
     settings.settings_are_known_and_whole,
     settings.settings_are_the_same_for_all,
+    settings.metrics_are_told_at_their_own_port_alone,
     settings.secrets_are_only_referred_to,
     settings.servers_are_those_of_the_manifests,
     settings.commands_are_those_of_the_command_line,

@@ -41,7 +41,7 @@ _NEEDED = {
 }
 
 
-# Beside them the worker answers /metrics and /healthz at the same port.
+# Beside them the worker answers /healthz at the same port.
 _FOR_CLIENTS = {("PathPrefix", "/v1"), ("Exact", "/openapi.json")}
 
 

@@ -85,6 +85,12 @@ def settings_are_the_same_for_all(objects: Objects) -> Iterator[str]:
         yield f"settings of several ConfigMaps: {sorted(sources)}"
 
 
+def metrics_are_told_at_their_own_port_alone(objects: Objects) -> Iterator[str]:
+    """Whoever may ask there is a matter of NetworkPolicies; at the public port it is anybody."""
+    if settings_of(objects, "api").public_metrics:
+        yield "the API tells its metrics at its public port"
+
+
 def secrets_are_only_referred_to(objects: Objects) -> Iterator[str]:
     """Passwords and keys are in Secrets that others make, in no manifest."""
     for secret in of_kind(objects, "Secret"):
