@@ -58,7 +58,7 @@ async def test_a_payer_with_enough_for_each_next_send_is_never_told_402(
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(("phones", "sends"), [(2, 2_000), (8, 3_200), (32, 4_800)])
+@pytest.mark.parametrize(("phones", "sends"), [(2, 784), (8, 3_200), (32, 6_016)])
 async def test_a_payer_with_enough_for_each_next_send_is_never_told_402_in_10_000_sends(
     deployment: Deployment, phones: int, sends: int
 ) -> None:
