@@ -2,8 +2,10 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable
-from contextlib import aclosing
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
+from functools import partial
 from typing import Any
 
 import httpx
@@ -11,15 +13,23 @@ import httpx
 from redpacket.books.database import Books
 from redpacket.ids import date_of
 from redpacket.settings import Settings
-from redpacket.stack.tokens import issue_token
+from redpacket.stack.tokens import token_issuer
 
 _TOTAL_PER_SHARE_MINOR = 888
 _SHOWN = 10
+# People who ask at one time, each with a client of two connections. At each request a client of httpx looks through all
+# its connections, and through all who wait for one: of 20,000 requests at once most of the work was that.
+_AT_ONCE = 100
+_LIMITS = httpx.Limits(max_connections=2)
+_PROGRESS_S = 1.0
 # For an answer, and for one that is final.
 _ANSWER_S, _PATIENCE_S = 15.0, 60.0
 _LOOK_AGAIN_S = 0.1
 
 Say = Callable[[str], None]
+_Connect = Callable[[], httpx.AsyncClient]
+# A person, and what they were told twice.
+_Answers = tuple[str, httpx.Response, httpx.Response]
 
 
 class DemoError(Exception):
@@ -29,10 +39,10 @@ class DemoError(Exception):
 class _Phone:
     """One person's client: it asks again where the answer says so, as an app would."""
 
-    def __init__(self, http: httpx.AsyncClient, settings: Settings, owner: str, scope: str = "") -> None:
+    def __init__(self, http: httpx.AsyncClient, owner: str, token: str) -> None:
         self._http = http
         self.owner = owner
-        self._headers = {"Authorization": f"Bearer {issue_token(settings, owner, scope)}"}
+        self._headers = {"Authorization": f"Bearer {token}"}
 
     async def post(self, path: str, body: dict[str, Any], key: str = "") -> httpx.Response:
         headers = self._headers | ({"Idempotency-Key": key} if key else {})
@@ -54,21 +64,23 @@ class _Phone:
         return (await self._http.get(path, params=params, headers=self._headers)).raise_for_status()
 
 
-async def run_demo(settings: Settings, url: str, shares: int, people: int, say: Say) -> int:
-    """Prints who got what and the conservation line, computed from Postgres. The exit status: 0 only if all holds."""
-    run = secrets.token_hex(3)
-    limits = httpx.Limits(max_connections=200)
-    async with httpx.AsyncClient(base_url=url, timeout=_ANSWER_S, limits=limits, trust_env=False) as http:
+async def run_demo(settings: Settings, url: str, shares: int, people: int, say: Say, tell: Say) -> int:
+    """Says who got what and the conservation line, computed from Postgres, and tells meanwhile how far it is. The exit
+    status: 0 only if all holds. Raises StackError, DemoError and httpx.HTTPError."""
+    run, token = secrets.token_hex(3), token_issuer(settings)
+    connect = _connector(url)
+    async with connect() as http:
+        operator = _Phone(http, "demo-operator", token("demo-operator", "operator"))
         sender = f"demo-{run}-sender"
-        packet = await _send(http, settings, sender, shares, run)
+        packet = await _send(operator, _Phone(http, sender, token(sender, "")), shares, run)
         say(f"{sender} sent packet {packet['id']}: {packet['total']} fen in {shares} shares")
-        phones = [_Phone(http, settings, f"demo-{run}-{n:04d}") for n in range(people)]
+        owners = [f"demo-{run}-{n:04d}" for n in range(people)]
         path = f"/v1/packets/{packet['id']}/claims"
-        answers = await asyncio.gather(*(phone.post(path, {}) for phone in phones for _ in range(2)))
-        pairs = list(zip((phone.owner for phone in phones), answers[::2], answers[1::2], strict=True))
+        pairs = await _claim(connect, owners, token, path, tell)
         claims: dict[str, Any] = {owner: first.json() for owner, first, _ in pairs if first.is_success}
         _show(claims, people, say)
-        await _show_best_luck(phones[0], path, say)
+        await _show_best_luck(operator, path, say)
+    tell("waiting until the ledger has all of it")
     problems = _check_answers(pairs, min(shares, people), claims)
     problems += await _check_ledger(settings, packet, claims, say)
     for problem in problems:
@@ -77,12 +89,60 @@ async def run_demo(settings: Settings, url: str, shares: int, people: int, say: 
     return 1 if problems else 0
 
 
-async def _send(http: httpx.AsyncClient, settings: Settings, sender: str, shares: int, run: str) -> dict[str, Any]:
+def _connector(url: str) -> _Connect:
+    # What certificates to trust is read once, for all clients.
+    trusted = ssl.create_default_context()
+    return partial(httpx.AsyncClient, base_url=url, timeout=_ANSWER_S, limits=_LIMITS, verify=trusted, trust_env=False)
+
+
+async def _claim(
+    connect: _Connect, owners: list[str], token: Callable[[str, str], str], path: str, tell: Say
+) -> list[_Answers]:
+    """What each was answered, in some order: many at a time, and each of them twice at once."""
+    pairs: list[_Answers] = []
+    waiting = iter(owners)
+
+    async def claim_in_turn() -> None:
+        async with connect() as http:
+            for owner in waiting:
+                phone = _Phone(http, owner, token(owner, ""))
+                first, second = await asyncio.gather(phone.post(path, {}), phone.post(path, {}))
+                pairs.append((owner, first, second))
+
+    def progress() -> str:
+        return f"{len(pairs)} of {len(owners)} people have their answers"
+
+    try:
+        async with _told(tell, progress), asyncio.TaskGroup() as crowd:
+            for _ in range(min(_AT_ONCE, len(owners))):
+                crowd.create_task(claim_in_turn())
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from None
+    return pairs
+
+
+@asynccontextmanager
+async def _told(tell: Say, progress: Callable[[], str]) -> AsyncIterator[None]:
+    """Tells the progress every second, and once more at the end."""
+
+    async def tell_again() -> None:
+        while True:
+            await asyncio.sleep(_PROGRESS_S)
+            tell(progress())
+
+    telling = asyncio.create_task(tell_again())
+    try:
+        yield
+    finally:
+        telling.cancel()
+        tell(progress())
+
+
+async def _send(operator: _Phone, sender: _Phone, shares: int, run: str) -> dict[str, Any]:
     total = _TOTAL_PER_SHARE_MINOR * shares
-    operator = _Phone(http, settings, "demo-operator", "operator")
-    (await operator.post("/v1/topups", {"owner": sender, "amount": total}, f"topup-{run}")).raise_for_status()
+    (await operator.post("/v1/topups", {"owner": sender.owner, "amount": total}, f"topup-{run}")).raise_for_status()
     body = {"kind": "lucky", "total": total, "shares": shares, "greeting": "恭喜发财"}
-    answer = await _Phone(http, settings, sender).post("/v1/packets", body, f"packet-{run}")
+    answer = await sender.post("/v1/packets", body, f"packet-{run}")
     packet: dict[str, Any] = answer.raise_for_status().json()
     return packet
 
@@ -107,9 +167,7 @@ async def _show_best_luck(phone: _Phone, path: str, say: Say) -> None:
         after = page["next"]
 
 
-def _check_answers(
-    pairs: list[tuple[str, httpx.Response, httpx.Response]], winners: int, claims: dict[str, Any]
-) -> list[str]:
+def _check_answers(pairs: list[_Answers], winners: int, claims: dict[str, Any]) -> list[str]:
     problems = []
     for owner, first, second in pairs:
         codes = {first.status_code, second.status_code}

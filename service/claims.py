@@ -44,7 +44,8 @@ class Claims:
         answered = await self._path.claim_share(packet_id(packet, self._settings.shards), owner)
         match answered.result:
             case reserve.ClaimFound(share, at_ms, split):
-                amounts = await self._amounts.of_packet(packet, split)
+                # Of a new one they were drawn just now, to be published.
+                amounts = await self._amounts.of_packet(packet, split, patient=answered.fresh)
                 count("claim", "created" if answered.fresh else "repeated")
                 claim = Claim(packet, share, amounts[share - 1], self._settings.currency, time_of(at_ms))
                 return 201 if answered.fresh else 200, claim

@@ -15,7 +15,7 @@ from redpacket.split import SplitError, SplitParameters, check_parameters
 from service.outcomes import count, key_reused, refusal
 from service.problems import Code, ProblemError
 from service.reading import PacketReader, packet_id
-from service.show import show_packet
+from service.show import free_shares, show_packet
 from service.texts import shows_something
 from service.words import Packet, PacketRequest, Pending
 
@@ -99,9 +99,9 @@ class Packets:
         return await self._see(id, HeldPacket(head, ()))
 
     async def _see(self, id: str, held: HeldPacket) -> Packet:
-        # Drawing them takes its time: not for a packet of which nothing is taken.
-        amounts = await self._amounts.of_packet(id, held.head.terms.split) if held.head.handed_out else ()
-        return show_packet(id, held, amounts, self._amounts.seed(id))
+        free, split = free_shares(id, held), held.head.terms.split
+        claimed_minor = await self._amounts.claimed_minor(id, split, held.head.handed_out, free)
+        return show_packet(id, held, claimed_minor, self._amounts.seed(id))
 
 
 def packet_terms(owner: str, asked: PacketRequest, currency: str) -> PacketTerms:

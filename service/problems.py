@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from redpacket.books.database import BooksUnavailableError
+from redpacket.commit.amounts import AmountsBusyError
 from redpacket.log.producer import LogUnavailableError
 from redpacket.shard.client import MemoryFullError, ShardClosedError, ShardUnreachableError
 
@@ -98,6 +99,9 @@ def problem_of(error: Exception) -> ProblemError:
             return ProblemError(Code.SHARD_CLOSED, "Nothing was changed. It opens again by itself: ask the same again.")
         case MemoryFullError():
             return ProblemError(Code.OVERLOADED, "Nothing was changed: memory is short. Ask the same again.")
+        case AmountsBusyError():
+            detail = "Too many large packets are looked at just now. What was claimed stands: ask the same again."
+            return ProblemError(Code.OVERLOADED, detail)
         case ShardUnreachableError() | BooksUnavailableError() | LogUnavailableError() | TimeoutError():
             logger.debug("unavailable: %r", error)  # by the thousand while a part is away: it is counted, not told
             return ProblemError(Code.UNAVAILABLE, _NOT_KNOWN)

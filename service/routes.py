@@ -136,7 +136,7 @@ def _wallet_routes(topups: TopUps, wallets: Wallets, statements: Statements) -> 
 
     @get("/wallet/entries", response_description="A page.", responses=_answers(_ANY))
     async def list_entries(request: Call, after: AfterVersion = "0", limit: Limit = 50) -> Statement:
-        """What moved the caller's wallet, oldest first."""
+        """What moved the caller's wallet, in the order in which it was settled, the first first."""
         return await statements.list_entries(request.user.owner, int(after), limit)
 
     return [top_up, see_wallet, list_entries]

@@ -1,7 +1,5 @@
 """A packet as those who ask see it: what is confirmed, and nothing that may yet die."""
 
-from collections.abc import Sequence
-
 from msgspec import UNSET
 
 from redpacket.shard.outbox import ReservedClaim
@@ -13,11 +11,10 @@ from service.words import Packet, PacketState, time_of
 FINAL = ("sold_out", "closed", "expired")
 
 
-def show_packet(id: str, held: HeldPacket, amounts: Sequence[int], seed: bytes) -> Packet:
-    """`amounts`: of its shares in the order of their numbers, in minor units; of those handed out so far at least."""
+def show_packet(id: str, held: HeldPacket, claimed_minor: int, seed: bytes) -> Packet:
+    """`claimed_minor`: what its confirmed claims come to: of the shares handed out so far those that are not free."""
     terms, split = held.head.terms, held.head.terms.split
     free, state = free_shares(id, held), state_of(id, held)
-    claimed_minor = sum(amounts[: held.head.handed_out]) - sum(amounts[share - 1] for share in free)
     refunded = state in ("closed", "expired")
     left_minor, shares_left = split.total_minor - claimed_minor, split.shares - held.head.handed_out + len(free)
     return Packet(
@@ -41,15 +38,15 @@ def show_packet(id: str, held: HeldPacket, amounts: Sequence[int], seed: bytes) 
     )
 
 
-def free_shares(id: str, held: HeldPacket) -> set[int]:
+def free_shares(id: str, held: HeldPacket) -> frozenset[int]:
     """Of the share numbers handed out so far, those that are in no confirmed claim."""
-    unconfirmed = {
+    unconfirmed = (
         item.share
         for entry in held.unconfirmed
         for item in entry.items
         if isinstance(item, ReservedClaim) and item.packet == id
-    }
-    return unconfirmed.union(held.head.holes)
+    )
+    return frozenset(held.head.holes).union(unconfirmed)
 
 
 def state_of(id: str, held: HeldPacket) -> PacketState:

@@ -1,4 +1,6 @@
-"""What moved a wallet, entry by entry, as the ledger has it."""
+"""What moved a wallet, entry by entry, in the order in which the ledger has settled it."""
+
+from msgspec import UNSET
 
 from redpacket.books.database import Books
 from redpacket.ids import posting_id, shard_of, unix_ms
@@ -28,6 +30,7 @@ class Statements:
                 balance_after=row["balance_minor"],
                 operation=row["operation"],
                 at=time_of(unix_ms(row["at"])),
+                settled_at=time_of(unix_ms(row["settled_at"])) if row["settled_at"] else UNSET,
             )
             for row in moved[:limit]
         ]

@@ -154,7 +154,12 @@ class Wallet(Struct, frozen=True):
 
 
 class Entry(Struct, frozen=True):
-    """One movement of a wallet: `amount` is negative where money went out. `operation` is what it belongs to."""
+    """One movement of a wallet: `amount` is negative where money went out. `operation` is what it belongs to.
+
+    `at` is when it happened, as the packet, the claim or the close itself says. It was settled a moment later, at
+    `settled_at`, and a statement is in that order: along it `settled_at` never goes back, and `at` may. `settled_at` is
+    left out where an earlier version has settled the entry.
+    """
 
     id: Id
     kind: Literal["topup", "packet", "claim", "refund"]
@@ -162,10 +167,12 @@ class Entry(Struct, frozen=True):
     balance_after: Minor
     operation: Id
     at: Time
+    settled_at: Time | UnsetType = UNSET
 
 
 class Statement(Struct, frozen=True):
-    """One page of the ledger's view at `as_of`: each `balance_after` is the one before it plus the amount."""
+    """One page of the ledger's view at `as_of`, in the order in which entries were settled: each `balance_after` is the
+    one before it plus the amount."""
 
     currency: Currency
     entries: list[Entry]

@@ -66,7 +66,8 @@ FROM account WHERE owner = $2 AND shard = $1 AND kind IN ('wallet', 'escrow')
 -- What moved a wallet, in the order of its versions: at most $4 postings above version $3, and when this was so. A row
 -- without a version stands for none. Each day's indexes give that order, so no more is read than is given.
 WITH wallet AS (SELECT id FROM account WHERE owner = $2 AND kind = 'wallet' AND shard = $1)
-SELECT moment.as_of, entry.*
+SELECT moment.as_of, entry.*,
+    (SELECT settled_at FROM record WHERE record.shard = entry.shard AND record.kafka_offset = entry.kafka_offset)
 FROM (SELECT now() AS as_of) moment LEFT JOIN (
     (
         SELECT debit_version AS version, debit_balance_minor AS balance_minor, -amount_minor AS amount_minor,

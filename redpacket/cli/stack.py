@@ -121,11 +121,14 @@ def demo(data: Path, shares: int, people: int) -> None:
     from redpacket.demo import DemoError, run_demo
     from redpacket.stack.state import read_stack
 
+    def tell(what: str) -> None:
+        click.echo(what, err=True)
+
     url, settings = or_exit(read_stack, data).url, deployment_settings(data)
     try:
-        failed = run(run_demo(settings, url, shares, people, click.echo))
+        failed = run(run_demo(settings, url, shares, people, click.echo, tell))
     except (DemoError, httpx.HTTPError) as error:
         raise click.ClickException(f"the demo did not come to its end: {error}") from None
-    findings = run(audit(settings, "mark", lambda _: None))
+    findings = run(audit(settings, "mark", tell))
     click.echo(format_line(findings))
     sys.exit(failed or findings.exit_status)

@@ -9,7 +9,7 @@ from redpacket.split import commitment
 
 async def compose_record(amounts: Amounts, epoch: int, number: int, entry: Entry) -> Batch:
     """The record of entry `number`, under the epoch of its reservation."""
-    by_packet = {packet: await amounts.of_packet(packet, split) for packet, split in entry.packets}
+    by_packet = {packet: await amounts.of_packet(packet, split, patient=True) for packet, split in entry.packets}
     events: list[Event] = []
     for item in entry.items:
         match item:

@@ -8,7 +8,7 @@ import asyncio
 
 from redpacket.books.database import Books
 from redpacket.books.snapshots import wallet_snapshots
-from redpacket.commit.rounds import Rounds
+from redpacket.commit.rounds import Gathered, Rounds
 from redpacket.log.topic import LogEnds
 
 _LOOK_AGAIN_S = 0.02
@@ -21,10 +21,16 @@ class Funds:
         self._books = books
         self._ends: Rounds[None, list[int]] = Rounds(lambda _: ends.read())
         self._settled: Rounds[None, list[int]] = Rounds(self._read_settled)
+        self._credited: Gathered[int, str, int] = Gathered(self._read_credited)
 
     async def aclose(self) -> None:
         await self._ends.aclose()
         await self._settled.aclose()
+        await self._credited.aclose()
+
+    async def credited(self, shard: int, owner: str) -> int:
+        """All that ever came in to the wallet, as far as the ledger has it by now. Raises BooksUnavailableError."""
+        return await self._credited.join(shard, owner)
 
     async def credited_after_all(self, shard: int, owner: str) -> int:
         """All that ever came in to the wallet, on a reading that has everything acknowledged before this call.
@@ -35,8 +41,11 @@ class Funds:
         ends = await self._ends.join(None)
         while any(settled < end for settled, end in zip(await self._settled.join(None), ends, strict=True)):
             await asyncio.sleep(_LOOK_AGAIN_S)
-        credited_minor, _ = (await wallet_snapshots(self._books, shard, [owner])).wallets[owner]
-        return credited_minor
+        return await self.credited(shard, owner)
+
+    async def _read_credited(self, shard: int, owners: list[str]) -> dict[str, int]:
+        wallets = (await wallet_snapshots(self._books, shard, owners)).wallets
+        return {owner: credited_minor for owner, (credited_minor, _) in wallets.items()}
 
     async def _read_settled(self, _: None) -> list[int]:
         (row,) = await self._books.rows("settled_up_to")

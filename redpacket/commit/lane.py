@@ -35,6 +35,7 @@ from redpacket.shard.reserve import (
     Refused,
     Reply,
     Reserved,
+    Short,
     Stalled,
     reserve,
 )
@@ -48,7 +49,7 @@ _CROWDED = Refused("crowded")
 class Answer(Struct, frozen=True):
     """What became of an item, by Redis at `now_ms`. `fresh` where this very attempt made it."""
 
-    result: ClaimFound | OperationFound | PacketOver | Pending | Missing | Stalled | Refused
+    result: ClaimFound | OperationFound | PacketOver | Pending | Missing | Short | Stalled | Refused
     now_ms: int
     fresh: bool = False
 

@@ -10,7 +10,7 @@ from redpacket.commit.rounds import Gathered
 from redpacket.ops import metrics
 from redpacket.shard.client import ShardClient, ShardClosedError
 from redpacket.shard.fence import fence_state
-from redpacket.shard.load import Installed, load_operation, load_wallet, refresh_wallet
+from redpacket.shard.load import Installed, load_operation, load_wallet
 
 
 class Loaded(Enum):
@@ -52,7 +52,7 @@ class Loader:
         return loaded
 
     async def load_wallet(self, shard: int, owner: str) -> Loaded:
-        """Loads the wallet, or refreshes what has come in where it is there."""
+        """Loads the wallet."""
         return await self._wallets.join(shard, owner)
 
     async def _load_operations(self, shard: int, identities: list[str]) -> _LoadedOperations:
@@ -94,6 +94,4 @@ class Loader:
     ) -> Loaded:
         installed = await load_wallet(self._client, shard, next_offset, owner, credited, reserved, frozen)
         metrics.LOADS.labels("wallet").inc(installed is Installed.LOADED)
-        if installed is Installed.THERE:
-            await refresh_wallet(self._client, shard, owner, credited)
         return Loaded.BEHIND if installed is Installed.BEHIND else Loaded.THERE

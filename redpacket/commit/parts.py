@@ -40,6 +40,7 @@ async def start_parts(
     resources.push_async_callback(ends.stop)
 
     amounts = Amounts(keys.split_key)
+    resources.push_async_callback(amounts.aclose)
     loader = Loader(client, books)
     resources.push_async_callback(loader.aclose)
     funds = Funds(books, ends)

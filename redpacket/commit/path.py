@@ -26,6 +26,7 @@ from redpacket.shard.reserve import (
     OperationItem,
     Pending,
     Refused,
+    Short,
     Stalled,
     packet_part,
 )
@@ -136,16 +137,24 @@ class CommitPath:
                 attempt.busy += 1
                 await asyncio.sleep(next(attempt.pauses))
                 return False
-            case Refused("short") if attempt.short < 2 and isinstance(attempt.item, OperationItem):
-                attempt.short += 1
-                if attempt.short == 1:
-                    await self._loader.load_wallet(shard, attempt.item.payer)
-                else:
-                    credited_minor = await self._funds.credited_after_all(shard, attempt.item.payer)
-                    attempt.item = replace(attempt.item, credited_minor=credited_minor)
+            case Short(reserved_minor) if isinstance(attempt.item, OperationItem):
+                needed_minor = reserved_minor + attempt.item.amount_minor
+                credited_minor = await self._read_credited(shard, attempt.item.payer, needed_minor)
+                if credited_minor < needed_minor:
+                    attempt.refusal = Answer(Refused("short"), answer.now_ms)
+                    return True
+                # Others may take it meanwhile: then what had gone out by then is held against another reading.
+                attempt.item = replace(attempt.item, credited_minor=credited_minor)
                 return False
             case _:
                 return True
+
+    async def _read_credited(self, shard: int, payer: str, needed_minor: int) -> int:
+        """All that ever came in to the wallet: less than needed only if so much had not come in when this was asked."""
+        credited_minor = await self._funds.credited(shard, payer)
+        if credited_minor < needed_minor:
+            credited_minor = await self._funds.credited_after_all(shard, payer)
+        return credited_minor
 
     async def _bring_in(self, shard: int, attempt: "_Attempt", missing: Missing) -> bool:
         item = attempt.item
@@ -190,7 +199,6 @@ class _Attempt:
         self.last = Answer(Refused("late"), 0)
         self.refusal: Answer | None = None
         self.busy = 0
-        self.short = 0
         self.pauses = _pauses()
 
     def note(self, answer: Answer) -> None:

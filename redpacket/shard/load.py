@@ -21,7 +21,6 @@ class Installed(StrEnum):
     LOADED = "loaded"
     THERE = "there"  # another load or a reservation was first: what is there knows more
     BEHIND = "behind"  # the snapshot is below the floor: the ledger has to catch up first
-    MISSING = "missing"
 
 
 async def load_wallet(
@@ -36,11 +35,6 @@ async def load_wallet(
     """`credited_minor` and `reserved_minor`: all that ever came in and went out, by the snapshot at `next_offset`."""
     moved = (credited_minor, reserved_minor)
     return _installed(await client.call("load_wallet", shard, next_offset, owner, *moved, _flag(frozen)))
-
-
-async def refresh_wallet(client: ShardClient, shard: int, owner: str, credited_minor: int) -> Installed:
-    """Raises what is known to have come in; any later reading of the ledger will do."""
-    return _installed(await client.call("refresh_wallet", shard, owner, credited_minor))
 
 
 async def load_operation(

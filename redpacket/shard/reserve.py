@@ -105,6 +105,13 @@ class Missing(Struct, frozen=True, array_like=True, tag="missing"):
     wallet: bool
 
 
+class Short(Struct, frozen=True, array_like=True, tag="short"):
+    """The payer's wallet, by what Redis knows to have come in. `reserved_minor`: all that ever went out of it, and
+    every part of that is confirmed."""
+
+    reserved_minor: int
+
+
 class Stalled(Struct, frozen=True, array_like=True, tag="stalled"):
     """Nothing new is reserved before `entry`, which is old, is published: the log takes nothing, or nobody tries."""
 
@@ -114,7 +121,8 @@ class Stalled(Struct, frozen=True, array_like=True, tag="stalled"):
 class Refused(Struct, frozen=True, array_like=True, tag="refused"):
     """`overloaded`: too much is unconfirmed, or memory is short; `stalled`: see Stalled; `crowded`: its turn is in the
     next batch; `busy`: it depends on what is unconfirmed, or is about to end; `limit`: more has come in to the wallet
-    than can be counted; `frozen`: it waits for a person to decide about a dead letter."""
+    than can be counted; `short`: the payer was, at some moment of the request (see Short); `frozen`: it waits for a
+    person to decide about a dead letter."""
 
     why: Literal[
         "not_found",
@@ -133,7 +141,7 @@ class Refused(Struct, frozen=True, array_like=True, tag="refused"):
     ]
 
 
-Result = Reserved | ClaimFound | OperationFound | PacketOver | Pending | Missing | Stalled | Refused
+Result = Reserved | ClaimFound | OperationFound | PacketOver | Pending | Missing | Short | Stalled | Refused
 
 
 class OutboxLimits(Struct, frozen=True):

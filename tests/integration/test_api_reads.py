@@ -48,7 +48,9 @@ async def test_every_movement_of_a_wallet_is_an_entry_that_leads_from_one_balanc
         ("claim", 100, 600),
     ]
     assert (entries[0]["operation"], entries[2]["operation"], entries[3]["operation"]) == (topped, packet, packet)
-    assert all(it.keys() == {"id", "kind", "amount", "balance_after", "operation", "at"} for it in entries)
+    fields = {"id", "kind", "amount", "balance_after", "operation", "at", "settled_at"}
+    assert all(it.keys() == fields for it in entries)
+    assert [it["settled_at"] for it in entries] == sorted(it["settled_at"] for it in entries)
     assert [it["at"] for it in entries] == sorted(it["at"] for it in entries)
     assert max(it["at"] for it in entries) <= listed["as_of"]
     wallet = (await client("alice").get("/v1/wallet")).json()

@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 import asyncpg
+from msgspec import UNSET
 
 from redpacket.events import Event, PacketOpened, PacketTerms, ShareClaimed, TopUpTerms, WalletToppedUp
 from redpacket.ids import OperationId
@@ -13,6 +14,7 @@ from redpacket.log.record import Batch
 from redpacket.split import SplitParameters
 from redpacket.sql import read_queries
 from service.statements import Statements
+from service.words import Entry
 from tests.deployment import Deployment, Worker, found
 
 FIRST_DAY, DAYS = 20_000, 5
@@ -55,6 +57,62 @@ async def test_a_statement_is_in_the_order_in_which_the_balance_moved_over_all_d
             assert [0, *(it.balance_after for it in entries)][-1] == sum(amount for _, amount in moved)
             assert all(b.balance_after == a.balance_after + b.amount for a, b in pairwise(entries))
             assert len({it.id for it in entries}) == len(entries)
+
+
+async def _claim_from_every_shard(deployment: Deployment, worker: Worker, rounds: int) -> int:
+    """Packets of every shard, and claims of alice's to them whose records reach the log in the wrong order of time: of
+    each shard the later ones first, and the shards side by side. How many claims."""
+    shards = range(deployment.settings.shards)
+    senders = {shard: next(f"s{n}" for n in range(1_000) if deployment.shard_of(f"s{n}") == shard) for shard in shards}
+    split = SplitParameters("lucky", 100, 2, 100, 1)
+    start_ms, last_ms = FIRST_DAY * 86_400_000, 1_000_000
+    for n in range(rounds):
+        ids = {shard: str(OperationId(shard, FIRST_DAY, f"{n * len(shards) + shard:032x}")) for shard in shards}
+        for shard, sender in senders.items():
+            opened = PacketOpened(ids[shard], PacketTerms(sender, "CNY", split, "", 10**9), "c" * 64)
+            await worker.producer.append(shard, Batch(1, 700 + 2 * n, start_ms, (opened,)))
+        for shard in shards:
+            claim = ShareClaimed(ids[shard], "alice", 1, 10 + n, 1)
+            at_ms = start_ms + last_ms - 1_000 * n - shard
+            await worker.producer.append(shard, Batch(1, 701 + 2 * n, at_ms, (claim,)))
+    await deployment.settled(worker)
+    return rounds * len(shards)
+
+
+async def _statement(deployment: Deployment, worker: Worker) -> list[Entry]:
+    statements, entries, after = Statements(deployment.settings, worker.books), list[Entry](), 0
+    while True:
+        page = await statements.list_entries("alice", after, 7)
+        entries += page.entries
+        if page.next is None:
+            return entries
+        after = int(page.next)
+
+
+async def test_in_a_statement_settled_at_never_goes_back_where_at_does(deployment: Deployment) -> None:
+    async with deployment.ledger(), deployment.worker() as worker:
+        claims = await _claim_from_every_shard(deployment, worker, rounds=10)
+        entries = await _statement(deployment, worker)
+        assert len(entries) == claims
+        assert any(later.at < entry.at for entry, later in pairwise(entries)), "nothing was settled out of order"
+        settled = [entry.settled_at for entry in entries]
+        assert settled == sorted(settled, key=str)
+        assert UNSET not in settled
+
+
+async def test_what_a_version_before_has_settled_has_no_settled_at(deployment: Deployment) -> None:
+    async with deployment.ledger(), deployment.worker() as worker:
+        found(await deployment.top_up(worker, "alice", 10))
+        await deployment.settled(worker)
+        # As the migration leaves the records that are there.
+        await deployment.rows("ALTER TABLE record DISABLE TRIGGER append_only")
+        await deployment.rows("UPDATE record SET settled_at = NULL")
+        await deployment.rows("ALTER TABLE record ENABLE TRIGGER append_only")
+        found(await deployment.top_up(worker, "alice", 20))
+        await deployment.settled(worker)
+        before, since = await _statement(deployment, worker)
+        assert before.settled_at is UNSET
+        assert isinstance(since.settled_at, str)
 
 
 async def test_a_statement_reads_each_days_index_and_no_more_of_it_than_it_gives(deployment: Deployment) -> None:

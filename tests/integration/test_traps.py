@@ -27,9 +27,9 @@ from redpacket.log.record import Batch, Fence, Record, decode_record, encode_rec
 from redpacket.shard import client as shard_client
 from redpacket.shard.client import ShardClosedError, ShardUnreachableError
 from redpacket.shard.fence import close_shard, fence_state
-from redpacket.shard.load import Installed, load_wallet, refresh_wallet
+from redpacket.shard.load import Installed, load_wallet
 from redpacket.shard.outbox import Confirm, confirm
-from redpacket.shard.reserve import ClaimItem, OperationItem, Refused, Reserved, packet_part, reserve
+from redpacket.shard.reserve import ClaimItem, OperationItem, Refused, Reserved, Short, packet_part, reserve
 from redpacket.split import SplitParameters
 from service.problems import Code, ProblemError
 from service.reading import PacketReader
@@ -110,13 +110,13 @@ async def test_an_answer_that_comes_after_its_caller_has_left_is_nobody_elses(de
         assert await load_wallet(worker.client, 0, 2**40, "alice", 1, 0) is Installed.LOADED
 
         def ask() -> list[asyncio.Task[Installed]]:
-            return [asyncio.create_task(refresh_wallet(worker.client, 0, "alice", 1)) for _ in range(20)]
+            return [asyncio.create_task(load_wallet(worker.client, 0, 2**40, "alice", 1, 0)) for _ in range(20)]
 
         await asyncio.gather(*ask())  # from here on there are as many connections
-        asked = proxy.requests.count(b"refresh_wallet_")
+        asked = proxy.requests.count(b"load_wallet_")
         async with proxy.answers_held(), asyncio.timeout(LONG_S):
             leaving = ask()
-            while proxy.requests.count(b"refresh_wallet_") < asked + len(leaving):
+            while proxy.requests.count(b"load_wallet_") < asked + len(leaving):
                 await asyncio.sleep(0.01)
             for task in leaving:
                 task.cancel()
@@ -565,13 +565,13 @@ async def test_what_goes_through_a_wallet_in_its_life_is_exact_up_to_the_last_un
                 await confirm(worker.client, shard, [Confirm(reply.epoch, reply.entry)])
             return reply.results[0]
 
-        assert await take(1, 8) == Refused("short")
+        assert await take(1, 8) == Short(most - 10)
         assert isinstance(await take(2, 6), Reserved)
-        assert await take(3, 2) == Refused("short")
+        assert await take(3, 2) == Short(most - 4)
         assert isinstance(await take(4, 1), Reserved)
-        assert await take(5, 1) == Refused("short")
+        assert await take(5, 1) == Short(most - 3)
         assert isinstance(await take(6, 3, credited_minor=most), Reserved)
-        assert await take(7, 1, credited_minor=most) == Refused("short")
+        assert await take(7, 1, credited_minor=most) == Short(most)
         epoch = (await fence_state(worker.client, shard)).epoch
         held = await server.hmget(f"{{rp{shard}}}{epoch}:wallet:alice", "credited", "reserved")
         assert held == [str(most).encode()] * 2

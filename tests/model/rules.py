@@ -134,22 +134,22 @@ class Rule(Enum):
         "Loader._load_operations, Rounds",
     )
     READING_OF_ALL = (
-        "402 needs a reading that has every shard settled up to where it ended after the request arrived",
+        "402 needs a reading that has every shard settled up to where it ended after the payer was found short",
         "credits come from any shard, at its own pace",
         "sends: Sends._seem_short",
         "Funds.credited_after_all",
     )
-    READING_RIDES = (
-        "That reading is carried into the reserve that says 402",
-        "between a refresh and the reserve the wallet may be evicted or lost, and loaded from an older reading",
-        "sends: Sends._reserve_short",
-        "CommitPath._is_final, decide_operation (credited) in operation.lua",
+    SHORT_BEFORE_READ = (
+        "402 compares that reading with what had gone out, all confirmed, when the payer was found short before it",
+        "the payer's other sends take what the reading has found, and what came back since is not in it",
+        "sends: Sends._reserve_short, Sends._seem_short",
+        "CommitPath._is_final, decide_operation (short) in operation.lua",
     )
     RESERVED_IS_REDISES = (
-        "A refresh never touches `reserved`",
+        "What a reading finds come in never touches `reserved`",
         "the ledger does not know yet what has gone out, and it would be spent twice",
         "sends: Sends._load",
-        "refresh_wallet in load.lua",
+        "decide_operation (credited) in operation.lua",
     )
     EVICT_EQUAL = (
         "Only what the ledger shows equal is evicted",

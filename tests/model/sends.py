@@ -1,8 +1,9 @@
 """Sends out of one wallet under idempotency keys, 402 and 404, while the wallet and the keys come and go in Redis.
 
-Bounds: one payer, `funds` in his wallet at the start and one more that another shard credits at its own pace; each send
-takes one. `requests` are (key, terms), asked at any time and again, one or two in a batch; one of them may be on the
-way to a 402 and one claim on the way to a 404; `workers`, `readings`, `faults`, `epochs` and `log` as in `claims.py`.
+Bounds: one payer, `funds` in the wallet at the start and `credits` more that other shards credit at their own pace;
+each send takes one, and where the payer's claim `returns` it, one comes in again. `requests` are (key, terms), asked at
+any time and again, one or two in a batch; one of them may be on the way to a 402 and one claim on the way to a 404;
+`workers`, `readings`, `faults`, `epochs` and `log` as in `claims.py`.
 """
 
 from collections.abc import Iterator
@@ -55,13 +56,15 @@ class Reading(NamedTuple):
 
 
 class Short(NamedTuple):
-    """A request whose payer seems short. `owed` is all that had come in when it arrived; `read` is what a reading of
-    every shard has found (-1: not read yet)."""
+    """A request on the way to a 402. `was`: at some moment since it arrived nothing was free. `out` is what had gone
+    out when it was found short (-1: not yet), `owed` what had come in by then, `read` what a reading of every shard
+    since then has found (-1: not read yet)."""
 
     item: Item
-    owed: int
+    was: bool = False
+    out: int = -1
+    owed: int = -1
     read: int = -1
-    refreshed: bool = False
 
 
 class State(NamedTuple):
@@ -72,7 +75,7 @@ class State(NamedTuple):
     log: tuple[Record, ...] = ()
     settled: int = 0
     fence_at: int = -1
-    came_in: int = 0  # acknowledged by another shard, whether settled or not
+    came_in: int = 0  # acknowledged, whether settled or not
     readings: tuple[Reading, ...] = ()
     short: Short | None = None
     claimant: str = ""  # found the packet of KEY absent: 'before' or 'after' its send was acknowledged
@@ -85,7 +88,8 @@ class Sends:
     name: str
     requests: tuple[Item, ...] = ((KEY, 1), ("L", 1))
     funds: int = 1
-    credit: bool = True
+    credits: int = 1
+    returns: bool = False
     evictions: bool = True
     claimant: bool = False
     workers: int = 1
@@ -129,6 +133,20 @@ class Sends:
     # What may happen ------------------------------------------------------------------------------------------------
 
     def steps(self, state: State) -> Iterator[Step[State]]:
+        for step in self._steps(state):
+            yield step._replace(state=self._watched(step.state)) if step.state.short else step
+
+    def _watched(self, state: State) -> State:
+        short = state.short
+        if short is None or short.was or self._free(state) > 0:
+            return state
+        return state._replace(short=short._replace(was=True))
+
+    def _free(self, state: State) -> int:
+        """All that has come in, less all that has gone out for good."""
+        return state.came_in - len(self.will_hold(state).operations)
+
+    def _steps(self, state: State) -> Iterator[Step[State]]:
         yield from self._open(state)
         yield from self._reserve(state)
         for work in sorted(set(state.works)):
@@ -150,21 +168,29 @@ class Sends:
                 after, answers, _ = self._decide(state, batch, proof, 0)
                 if after != state:
                     yield Step(f"a worker reserves: {answers}", after)
-        if state.short and state.short.read >= 0 and (state.short.refreshed or self.keeps(Rule.READING_RIDES)):
+        if state.short and (state.short.out < 0 or state.short.read >= 0):
             for proof in proofs:
-                yield self._reserve_short(state, state.short, proof)
+                yield from self._reserve_short(state, state.short, proof)
 
-    def _reserve_short(self, state: State, short: Short, proof: Reading | None) -> Step[State]:
-        """The last attempt of one who seems short: what this one says of his money is final."""
-        carried = short.read if self.keeps(Rule.READING_RIDES) else 0
-        after, answers, refusal = self._decide(state, (short.item,), proof, carried)
-        could = short.owed - len(self.will_hold(state).operations)
-        broken = (
-            f"402, and he has {could}: all of it came in before he asked" if refusal == "short" and could > 0 else ""
-        )
-        waits = refusal in ("busy", "missing")
-        words = f"on that reading, {answers}{' (402)' if refusal == 'short' else ''}"
-        return Step(words, after._replace(short=short if waits else None), broken=broken)
+    def _reserve_short(self, state: State, short: Short, proof: Reading | None) -> Iterator[Step[State]]:
+        """An attempt of the request on the way to a 402; what a reading has found rides on it."""
+        after, answers, refusal = self._decide(state, (short.item,), proof, max(short.read, 0))
+        if refusal in ("busy", "missing"):
+            return
+        first = short.read < 0
+        words = f"it is tried{' on that reading' if not first else ''}: {answers}"
+        if refusal != "short" or not state.redis.wallet:
+            yield Step(words, after._replace(short=None))
+        elif first or self.keeps(Rule.SHORT_BEFORE_READ):
+            found = Short(short.item, short.was, state.redis.wallet.reserved, state.came_in)
+            yield Step(words, after._replace(short=found))
+        else:
+            yield self._tell_short(after, short, words)
+
+    def _tell_short(self, state: State, short: Short, words: str) -> Step[State]:
+        """What this says of the payer's money is final."""
+        broken = "" if short.was else "402, and at no moment since the request arrived was nothing free"
+        return Step(f"{words} (402)", state._replace(short=None), broken=broken)
 
     def _decide(
         self, state: State, batch: tuple[Item, ...], proof: Reading | None, carried: int
@@ -210,26 +236,24 @@ class Sends:
     # On the way to a 402 --------------------------------------------------------------------------------------------
 
     def _seem_short(self, state: State) -> Iterator[Step[State]]:
-        if self.credit and state.came_in == self.funds:
-            yield Step("one more comes in: another shard acknowledges it", state._replace(came_in=self.funds + 1))
+        most = self.funds + self.credits + (len(state.told) if self.returns else 0)
+        if state.came_in < most:
+            yield Step("one more comes in: another shard acknowledges it", state._replace(came_in=state.came_in + 1))
         if state.ledger.credits < state.came_in:
             credited = state.ledger._replace(credits=state.came_in)
             yield Step("the other shard settles what came in", state._replace(ledger=credited))
         short = state.short
         if short is None:
             for item in self.requests:
-                asked = state._replace(short=Short(item, state.came_in))
-                yield Step(f"a request for {item[0]} arrives whose payer will seem short", asked)
-        elif short.read < 0 and (state.ledger.credits >= short.owed or not self.keeps(Rule.READING_OF_ALL)):
-            read = state._replace(short=short._replace(read=state.ledger.credits))
-            yield Step(f"its reading of every shard finds {state.ledger.credits} come in", read)
-        elif short.read >= 0 and not short.refreshed and not self.keeps(Rule.READING_RIDES) and state.redis.open:
-            # As a call of its own, before the attempt: where the wallet is not there, it does nothing.
-            wallet = state.redis.wallet
-            if wallet:
-                wallet = wallet._replace(credited=max(wallet.credited, short.read))
-            after = state._replace(redis=state.redis._replace(wallet=wallet), short=short._replace(refreshed=True))
-            yield Step(f"the wallet is refreshed{'' if wallet else ': it is not there'}", after)
+                yield Step(f"a request for {item[0]} arrives", state._replace(short=Short(item)))
+        elif short.out >= 0 and short.read < 0:
+            read = state.ledger.credits
+            if read >= short.owed or not self.keeps(Rule.READING_OF_ALL):
+                words = f"its reading of every shard finds {read} come in, {short.out} had gone out"
+                if read - short.out < 1 and self.keeps(Rule.SHORT_BEFORE_READ):
+                    yield self._tell_short(state, short, words)
+                else:
+                    yield Step(words, state._replace(short=short._replace(read=read)))
 
     # On the way to a 404 --------------------------------------------------------------------------------------------
 

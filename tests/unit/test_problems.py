@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from msgspec import UNSET, UnsetType
 
 from redpacket.books.database import BooksUnavailableError
+from redpacket.commit.amounts import AmountsBusyError
 from redpacket.log.producer import LogUnavailableError
 from redpacket.shard.client import MemoryFullError, ShardClosedError, ShardUnreachableError
 from redpacket.shard.reserve import Refused
@@ -58,6 +59,7 @@ def test_those_who_are_refused_together_come_back_apart() -> None:
         (BooksUnavailableError("x"), "unavailable"),
         (LogUnavailableError("x"), "unavailable"),
         (MemoryFullError("x"), "overloaded"),
+        (AmountsBusyError("x"), "overloaded"),
         (TimeoutError(), "unavailable"),
     ],
 )

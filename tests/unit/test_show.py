@@ -8,7 +8,7 @@ from redpacket.events import PacketTerms
 from redpacket.shard.outbox import Entry, ReservedClaim
 from redpacket.shard.read import HeldPacket, PacketHead
 from redpacket.split import SplitParameters, split_amounts
-from service.show import show_packet
+from service.show import free_shares, show_packet
 
 ID = "00512d" + "0" * 32
 AT_MS = 1_771_315_200_123
@@ -48,7 +48,9 @@ def entry(*shares: int, packet: str = ID) -> Entry:
 )
 def test_a_packet_counts_confirmed_claims_only(packet: HeldPacket, state: str, confirmed: list[int]) -> None:
     amounts = split_amounts(SEED, SPLIT)
-    seen = show_packet(ID, packet, amounts, SEED)
+    claimed_minor = sum(amounts[share - 1] for share in confirmed)
+    assert free_shares(ID, packet) == set(range(1, packet.head.handed_out + 1)).difference(confirmed)
+    seen = show_packet(ID, packet, claimed_minor, SEED)
     assert seen.state == state
     left, shares_left = 1000 - sum(amounts[share - 1] for share in confirmed), 4 - len(confirmed)
     over = state in ("closed", "expired")

@@ -28,20 +28,6 @@ local function load_wallet(keys, args)
   return written and 'loaded' or STALE
 end
 
--- refresh_wallet(owner, credited): raises `credited` to a later reading of the ledger, never lowers it and never
--- touches `reserved`, for which this server is the authority. 'missing' where the wallet is not here.
-local function refresh_wallet(keys, args)
-  local fence = open_fence(keys[1])
-  if not fence then return STALE end
-  local key = fence.prefix .. 'wallet:' .. args[1]
-  local credited = redis.call('HGET', key, 'credited')
-  if not credited then return 'missing' end
-  if tonumber(args[2]) > tonumber(credited) then
-    if not guarded(keys[1], function() redis.call('HSET', key, 'credited', args[2]) end) then return STALE end
-  end
-  return 'loaded'
-end
-
 -- stage(nonce, packed claims fields {owner, 'share sequence at 0', '#sequence', owner, ...}, packed holes): a part of
 -- a packet that is being loaded; at most some hundred values of each a call.
 local function stage(keys, args)
@@ -91,6 +77,5 @@ local function load_operation(keys, args)
 end
 
 redis.register_function{ function_name = NAME('load_wallet'), callback = load_wallet }
-redis.register_function{ function_name = NAME('refresh_wallet'), callback = refresh_wallet }
 redis.register_function{ function_name = NAME('stage'), callback = stage }
 redis.register_function{ function_name = NAME('load_operation'), callback = load_operation }

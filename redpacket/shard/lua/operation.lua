@@ -27,7 +27,9 @@ local function decide_operation(batch, item)
   if wallet then
     wallet.credited = math.max(wallet.credited, credited)
     if wallet.credited - wallet.reserved - wallet.took < amount then
-      return { 'refused', first_unconfirmed(batch, wallet) and 'busy' or 'short' }
+      -- No 402 because of a send that may yet die; and what is told here is final, or it would be no 402 either.
+      if first_unconfirmed(batch, wallet) then return { 'refused', 'busy' } end
+      return { 'short', wallet.reserved }
     end
     if wallet.credited > COUNTER_MAX then return { 'refused', 'limit' } end
     wallet.took = wallet.took + amount

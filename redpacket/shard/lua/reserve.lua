@@ -21,8 +21,8 @@
 --         {split, shares, expires_in_ms}, request}
 --        deadlines in ms by this server's TIME, 0 for none; proof is the next_offset of the ledger's snapshot that
 --        does not know the identity, -1 for none; credited is what a reading of the ledger found come in to the
---        payer's wallet, 0 for none. It rides here since the wallet may be lost, and loaded from an older reading,
---        between any refresh and this call. request is an id for people who look for it, kept in the entry.
+--        payer's wallet, 0 for none: it raises what is known here, also where the wallet was lost meanwhile and
+--        loaded from an older reading. request is an id for people who look for it, kept in the entry.
 -- does   atomically: confirms; decides every item in order, each seeing what the ones before it took; then writes
 --        all, with ONE outbox entry for the batch. Repeats are looked at before any state.
 -- gives  {packed {epoch, now, confirmed, entry or 0, results}, the packed entry or ''}, or STALE. A result is
@@ -32,6 +32,8 @@
 --        {'over', 'sold_out', 'closed' or 'expired', at}   nothing is left of the packet, and all of that is confirmed
 --        {'pending', entry, at, id or ''}  recorded in another entry that is still in the outbox; the id of an operation
 --        {'missing', operation, wallet}    1 for what must be loaded first
+--        {'short', reserved}               the payer's wallet, by what is known here to have come in; reserved is all that
+--        ever went out of it, all of it confirmed
 --        {'stalled', entry}                nothing new is reserved before this one is published
 --        {'refused', why}; 'crowded' is to come again with the next batch
 
