@@ -10,5 +10,6 @@ FROM shard s LEFT JOIN record r ON r.shard = s.shard AND r.kafka_offset = $2
 WHERE s.shard = $1
 
 -- name: epochs_shut
--- Few shards ever have one.
-SELECT shard, epoch_shut FROM shard WHERE epoch_shut > 0
+-- Up to which epoch each shard is shut: what a person or a contradiction has ended, and all below the highest Fence,
+-- which a Redis may still have open that was left behind.
+SELECT shard, greatest(epoch_shut, epoch_fenced - 1) AS epoch_shut FROM shard
