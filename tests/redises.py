@@ -22,6 +22,9 @@ class RedisServer:
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}/0"
 
+    def connection(self) -> redis.asyncio.Redis:
+        return redis.asyncio.Redis.from_url(self.url)
+
 
 @asynccontextmanager
 async def a_redis(policy: str = "noeviction") -> AsyncIterator[RedisServer]:
@@ -33,7 +36,7 @@ async def a_redis(policy: str = "noeviction") -> AsyncIterator[RedisServer]:
     )
     try:
         server = RedisServer(port)
-        async with asyncio.timeout(_START_S), redis.asyncio.Redis.from_url(server.url) as connection:
+        async with asyncio.timeout(_START_S), server.connection() as connection:
             while not await _answers(connection):
                 await asyncio.sleep(0.02)
         yield server

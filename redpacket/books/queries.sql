@@ -6,6 +6,10 @@ SELECT shards, currency, id_key_fingerprint, split_key_fingerprint, kafka_cluste
 -- How far the tables have come.
 SELECT max(name) AS name FROM migration
 
+-- name: redis
+-- The Redis that is the deployment's.
+SELECT generation, name FROM redis ORDER BY generation DESC LIMIT 1
+
 -- name: epochs_fenced
 -- The highest epoch of every shard that the ledger has fenced.
 SELECT shard, epoch_fenced FROM shard

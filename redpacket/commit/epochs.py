@@ -1,4 +1,4 @@
-"""Which epochs the ledger has fenced, read all the time: a Redis that is still open under a lower one is not believed."""
+"""Which epochs the ledger has fenced, read all the time: a Redis that is open under a lower one is not believed."""
 
 import asyncio
 import logging
@@ -21,7 +21,7 @@ class FencedEpochs:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """With the first reading made: whoever starts knows all that was fenced before. Raises BooksUnavailableError."""
+        """With one reading made: who starts knows all that was fenced before. Raises BooksUnavailableError."""
         await self._read()
         self._task = asyncio.create_task(self._keep_reading())
 

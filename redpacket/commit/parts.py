@@ -30,8 +30,8 @@ class CommitParts(Struct, frozen=True):
 async def start_parts(
     resources: AsyncExitStack, settings: Settings, keys: Keys, topic: str, books: Books
 ) -> CommitParts:
-    """Started, and closed by `resources` in the right order. Raises LogUnavailableError, BooksUnavailableError; Redis may be
-    away."""
+    """Started, and closed by `resources` in the right order. Raises LogUnavailableError, BooksUnavailableError; Redis
+    may be away."""
     client = ShardClient(settings)
     resources.push_async_callback(client.aclose)
     epochs = FencedEpochs(client, books)

@@ -17,7 +17,10 @@ from redpacket.settings import Settings
 from redpacket.shard.clock import RedisClock
 
 # In this order: a local function of one concern is used by those after it.
-_CONCERNS = ("fence", "outbox", "batch", "claim", "close", "operation", "reserve", "load", "read", "evict", "audit")
+_CONCERNS = (
+    *("fence", "outbox", "batch", "claim", "close", "operation", "reserve", "load", "read", "evict", "audit", "mark"),
+)
+_MARK = "redpacket:mark"
 _CONNECTIONS_MAX = 64
 _POOL_WAIT_S = 0.05
 # What Redis adds to an error that a function raised.
@@ -86,6 +89,24 @@ class ShardClient:
         async with self._asking("asking for memory"):
             return int((await self._redis.info("memory"))["used_memory"])
 
+    async def keeps_all(self) -> bool:
+        """Whether the server never forgets a key by itself. Raises ShardUnreachableError."""
+        async with self._asking("asking for its policy"):
+            return bool((await self._redis.info("memory"))["maxmemory_policy"] == "noeviction")
+
+    async def read_mark(self) -> bytes | None:
+        """Raises ShardUnreachableError."""
+        async with self._asking("reading its mark"):
+            held = await self._redis.get(_MARK)
+        return held.encode() if isinstance(held, str) else held
+
+    async def mark(self, mark: bytes, *, over: bool) -> bytes:
+        """The mark that is there now: `mark`, or the one that was there before, unless `over`. The functions must be
+        there. Raises ShardUnreachableError."""
+        async with self._asking("marking it"):
+            held: bytes = await self._redis.fcall(f"mark_{VERSION}", 1, _MARK, mark, "1" if over else "")
+        return held
+
     async def scan(self, cursor: int, count: int) -> tuple[int, list[str]]:
         """Some names of keys of all shards, and where to go on, 0 at the end. Raises ShardUnreachableError."""
         async with self._asking("looking through keys"):
@@ -105,8 +126,8 @@ class ShardClient:
     def believe(self, shard: int, epoch: int) -> None:
         """`epoch` was open when an answer came, or the ledger has fenced it: no lower one is believed any more.
 
-        Not for one that was merely taken, or under which Redis is closed: with a restored Postgres and a lost Redis such
-        a number may be higher than any that is opened again. Raises ShardClosedError where a higher one is known.
+        Not for one that was merely taken, or under which Redis is closed: with a restored Postgres and a lost Redis
+        such a number may be higher than any that is opened again. Raises ShardClosedError where a higher one is known.
         """
         known = self._epochs.get(shard, 0)
         if epoch < known:

@@ -31,7 +31,7 @@ async def set_full(client: ShardClient, shard: int, full: bool) -> None:
 
 
 async def close_shard(client: ShardClient, shard: int, epoch: int, nonce: str) -> bool:
-    """False where an epoch as high or higher has been here. `nonce` is the opening's own."""
+    """False where an epoch as high or higher has been here. `nonce` is the opening's own, '' where none follows."""
     return bool(await client.call("close", shard, epoch, nonce))
 
 

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from redpacket.ids import OperationId
 from redpacket.shard.client import ShardClient, ShardClosedError, ShardUnreachableError
 from redpacket.shard.fence import fence_state
+from redpacket.shard.mark import redis_name
 from redpacket.shard.outbox import Confirm, confirm
 from redpacket.shard.read import read_claim
 from redpacket.shard.reserve import ClaimFound, ClaimItem, reserve
@@ -35,6 +36,7 @@ class Led:
 async def led(deployment: Deployment) -> AsyncIterator[Led]:
     async with a_redis() as first, a_redis() as second, Proxy(first.port) as name:
         settings = replace(deployment.settings, redis_url=f"redis://127.0.0.1:{name.port}/0")
+        await deployment.rows("UPDATE redis SET name = $1", redis_name(settings.redis_url))
         yield Led(replace_settings(deployment, settings), name, first, second)
 
 

@@ -63,10 +63,11 @@ local function fence_state(keys, args)
   return cmsgpack.pack({ tonumber(epoch or 0), fence and 1 or 0, fence and fence.floor or 0, now_ms() })
 end
 
--- close(epoch, nonce): the second step of an opening. 1, or 0 where an epoch as high or higher has been here. An error
--- where this server may forget keys by itself when it is full: a share that it forgot would be given out again.
+-- close(epoch, nonce): the second step of an opening, or, with '' for a nonce, the end of this server: no bless follows. 1,
+-- or 0 where an epoch as high or higher has been here. An error where it may forget keys by itself when it is full, and
+-- is to be opened: a share that it forgot would be given out again.
 local function close(keys, args)
-  if not string.find(redis.call('INFO', 'memory'), 'maxmemory_policy:noeviction', 1, true) then
+  if args[2] ~= '' and not string.find(redis.call('INFO', 'memory'), 'maxmemory_policy:noeviction', 1, true) then
     return redis.error_reply('EVICTS its maxmemory-policy must be noeviction')
   end
   local epoch = tonumber(args[1])
