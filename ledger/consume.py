@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 
+from ledger.fenced import Fences
 from ledger.records import chunks, count_settled, decode
 from ledger.settle.decide import Rejected
 from ledger.settle.transaction import REFUSED, LogRecord, PositionLostError, Settler
@@ -48,6 +49,7 @@ class _Owned:
 
     `position`: where it is settled; None, and the partition paused, until that is read from Postgres, not before
     `look_at_s`. `held_at`: the record there waits for a person. `rejected`: a person has decided that it moves nothing.
+    `fences`: there once the position was read.
     """
 
     shard: int
@@ -56,6 +58,7 @@ class _Owned:
     look_at_s: float = 0.0
     rejected: bool = False
     events_max: int = _EVENTS_MAX
+    fences: Fences | None = None
 
 
 class LedgerConsumer(ConsumerRebalanceListener):
@@ -145,6 +148,7 @@ class LedgerConsumer(ConsumerRebalanceListener):
                 owned.look_at_s = now_s + _DECISION_AGAIN_S
                 continue
             owned.rejected = found.rejected
+            owned.fences = owned.fences or Fences(found.epoch_fenced, int(time.time() * 1000))
             owned.position = found.next_offset
             self._consumer.seek(TopicPartition(self._topic, owned.shard), found.next_offset)
             self._consumer.resume(TopicPartition(self._topic, owned.shard))
@@ -200,7 +204,9 @@ class LedgerConsumer(ConsumerRebalanceListener):
         owned.position = settled.next_offset
         owned.events_max = min(_EVENTS_MAX, owned.events_max * 2)
         metrics.SETTLE_SECONDS.observe(time.perf_counter() - began)
-        count_settled(owned.shard, settled)
+        assert owned.fences is not None
+        lost = owned.fences.lost(chunk, settled.settlement.records)
+        count_settled(owned.shard, settled, lost)
         return True
 
     async def _hold(self, owned: _Owned, kafka_offset: int, raw: bytes, content: str, why: str) -> None:

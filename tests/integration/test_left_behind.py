@@ -8,7 +8,11 @@ from dataclasses import dataclass
 import pytest
 from msgspec.structs import replace
 
+from ledger.audit.findings import Findings
+from ledger.audit.run import audit
+from redpacket.commit.compose import compose_record
 from redpacket.ids import OperationId
+from redpacket.ops.metrics import LOST_EVENTS
 from redpacket.shard.client import ShardClient, ShardClosedError, ShardUnreachableError
 from redpacket.shard.fence import fence_state
 from redpacket.shard.mark import redis_name
@@ -149,3 +153,54 @@ async def test_who_starts_knows_what_the_ledger_has_fenced(led: Led) -> None:
     await deployment.rows("UPDATE shard SET epoch_fenced = epoch_fenced + 1, epoch_taken = epoch_taken + 1")
     async with deployment.worker() as worker:
         assert not (await fence_state(worker.client, 0)).open
+
+
+async def _told(deployment: Deployment) -> Findings:
+    return await audit(deployment.settings, "mark", lambda _: None)
+
+
+async def test_what_an_honest_opening_cuts_off_is_told_and_is_no_violation(led: Led) -> None:
+    deployment = led.deployment
+    async with deployment.ledger(), deployment.worker() as worker:
+        packet = await deployment.sent(worker, "alice", 1_000, 5)
+        reply, entry = await reserve(
+            worker.client, packet.shard, LIMITS, [], [ClaimItem(packet.identity, str(packet), 0, "bob")]
+        )
+        assert entry is not None
+        await deployment.settled(worker)
+        # Redis is lost, its shards are opened anew, and only then the record of its publisher reaches the log.
+        led.name.lead_to(led.second.port)
+        await _open_above(deployment, {packet.shard: reply.epoch})
+        record = await compose_record(worker.amounts, reply.epoch, reply.entry, entry)
+        await worker.producer.append(packet.shard, record)
+        lost = LOST_EVENTS._value.get()
+        await deployment.settled(worker)
+        findings = await _told(deployment)
+        assert findings.all_hold, findings.violations
+        assert findings.figures["I5"]["of these reserved before their shard was opened anew"] == 1
+        assert LOST_EVENTS._value.get() == lost
+
+
+async def test_what_a_redis_confirms_that_was_left_behind_is_an_alarm_and_never_all_holds(led: Led) -> None:
+    deployment = led.deployment
+    on_first = replace_settings(deployment, replace(deployment.settings, redis_url=led.first.url))
+    async with deployment.ledger(), on_first.worker() as worker:
+        packet = await deployment.sent(worker, "alice", 1_000, 50)
+        # As a worker of the version before, which believes whatever is open.
+        worker.client.learn = lambda *_: None  # type: ignore[method-assign]
+        led.name.lead_to(led.second.port)
+        epochs = await _open_above(deployment, {packet.shard: 1})
+        assert (await _told(deployment)).all_hold
+        lost = LOST_EVENTS._value.get()
+        told: set[str] = set()
+        async with _crowd(worker, packet, told), asyncio.timeout(LONG_S):
+            while LOST_EVENTS._value.get() < lost + 5:
+                await asyncio.sleep(0.05)
+        await deployment.settled(worker)
+        assert told
+        assert await _owners(deployment, packet) == set()
+        findings = await _told(deployment)
+        assert findings.exit_status == 1
+        (sentence,) = findings.violations["I4"].sentences
+        assert f"of shard {packet.shard} and epoch {epochs[packet.shard] - 1}" in sentence
+        assert "who was told 201 for them has nothing" in sentence
