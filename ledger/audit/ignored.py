@@ -46,9 +46,9 @@ def judge_ignored(
         events, most_ms = sum(it.events for it in late), max(it.at_ms for it in late) - fenced_ms
         findings.violate(
             "I4",
-            f"{events} events {what} (the first in record {shard}/{late[0].kafka_offset}) are ignored, and were reserved"
-            f" up to {most_ms / 1000:.1f} s after that epoch had been fenced off: a Redis went on whose successor was"
-            " open, and who was told 201 for them has nothing",
+            f"{events} events {what} (the first in record {shard}/{late[0].kafka_offset}) are ignored, and were"
+            f" reserved up to {most_ms / 1000:.1f} s after that epoch had been fenced off: a Redis went on whose"
+            " successor was open, and who was told 201 for them has nothing",
         )
     if early := sum(it.events for it in batches) - sum(it.events for it in late):
         findings.count("I5", "of these reserved before their shard was opened anew", early)
