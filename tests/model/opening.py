@@ -3,9 +3,9 @@
 Bounds: one shard; one share that two people want; `owners`, each at any step of an opening of its own; epochs up to
 `epochs`, the last of them without faults (so that there is always a way to rest); at most `faults` faults, of which
 at most `restores` put Postgres back to its first day; at most `log` records not yet settled; one reading of the ledger
-on its way to Redis. With `comebacks` the name of Redis may lead to another one, which is empty, and back to the one that
-was left behind and has gone on as it was: not while an opening is under way, and by then the workers have read which
-epochs are fenced.
+on its way to Redis. With `comebacks` the name of Redis may lead to another one, which is empty, and back to the one
+that was left behind and has gone on as it was: not while an opening is under way, and by then the workers have read
+which epochs are fenced.
 """
 
 from collections.abc import Iterator
