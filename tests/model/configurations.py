@@ -69,7 +69,7 @@ LONG: tuple[Configuration, ...] = (
     replace(CLOSING, name="closing, two people, two shares", shares=2),
     replace(CLOSING_SHARED, name="closing, two faults", faults=2, epochs=3),
     replace(SETTLING, name="settling, three at once", batch=3, faults=3),
-    replace(COMEBACK, name="opening, an earlier Redis comes back, two owners", owners=2, log=3),
+    replace(COMEBACK, name="opening, an earlier Redis comes back, two owners", owners=2),
     replace(REPLACING, name="replacing a Redis, three owners", owners=(0, 0, 1), epochs=6),
 )
 
