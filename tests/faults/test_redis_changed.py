@@ -41,7 +41,7 @@ _ENDING = "SELECT id FROM packet WHERE state = 'open' AND expires_at < now() + i
 
 @dataclass
 class Fleet:
-    """Workers as a cluster has them: a new one of the API is ready before the old one goes, and the ledger's is first."""
+    """Workers as a cluster has them: a new one of the API is ready before the old one goes."""
 
     settings: Settings
     listener: socket.socket

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -19,7 +20,7 @@ from redpacket.shard.mark import Mark, leave_mark, read_mark, redis_name
 from redpacket.stack.ports import free_ports
 from tests.deployment import LONG_S, Deployment, claimed
 from tests.redises import RedisServer, a_redis
-from tests.system import run_command
+from tests.system import run_command, running_system
 
 
 @pytest.fixture(scope="module")
@@ -317,3 +318,13 @@ async def test_a_deployment_that_was_installed_before_its_redis_had_a_name_gets_
 )
 def test_a_name_says_where_and_nothing_secret(url: str, name: str) -> None:
     assert redis_name(url) == name
+
+
+@pytest.mark.long
+async def test_up_makes_the_redis_that_it_has_started_its_own_wherever_the_one_before_was(tmp_path: Path) -> None:
+    async with running_system(tmp_path, "--api", "1", "--ledger", "1") as system:
+        await system.rows("UPDATE redis SET name = 'where-it-was:6379/0'")
+    async with running_system(tmp_path, "--api", "1", "--ledger", "1") as system:
+        rows = await system.rows("SELECT generation, name FROM redis ORDER BY 1")
+        assert [row["name"] for row in rows] == ["where-it-was:6379/0", redis_name(system.settings.redis_url)]
+        assert {row["redis_generation"] for row in await system.rows("SELECT * FROM shard")} == {2}
