@@ -11,8 +11,8 @@ from ledger.settle.decide import SettledRecord
 from ledger.settle.transaction import LogRecord
 from redpacket.log.record import Batch, Fence
 
-# Reservations have Redis's time and Fences that of the worker who wrote them: so far their clocks may be apart. Less than
-# a worker may believe a Redis that was left behind (commit/epochs.py), else just that would not be seen.
+# Reservations have Redis's time and Fences that of the worker who wrote them: so far their clocks may be apart. Less
+# than a worker may believe a Redis that was left behind (commit/epochs.py), else just that would not be seen.
 CLOCKS_APART_MS = 100
 _FENCES_KEPT = 64
 

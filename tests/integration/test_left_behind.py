@@ -120,6 +120,23 @@ async def test_a_name_that_leads_back_to_an_earlier_redis_loses_nothing_that_was
         assert told - await _owners(deployment, packet) == set()
 
 
+async def test_a_worker_that_is_still_on_the_redis_left_behind_stops_believing_it_by_itself(led: Led) -> None:
+    deployment = led.deployment
+    on_first = replace_settings(deployment, replace(deployment.settings, redis_url=led.first.url))
+    async with deployment.ledger(), on_first.worker() as worker:
+        packet = await deployment.sent(worker, "alice", 1_000, 50)
+        claimed(await worker.path.claim_share(packet, "bob"))
+        led.name.lead_to(led.second.port)
+        await _open_above(deployment, {packet.shard: 1})
+        # It asks nothing, and its connections are as they were: it reads in Postgres what was fenced.
+        async with asyncio.timeout(LONG_S):
+            while worker.client.believes(packet.shard, 1):
+                await asyncio.sleep(0.02)
+        for owner in ("bob", "carol"):
+            with pytest.raises(ShardClosedError):
+                await worker.path.claim_share(packet, owner)
+
+
 async def test_an_epoch_below_a_known_one_is_closed_to_every_call(led: Led) -> None:
     deployment = led.deployment
     async with deployment.worker() as worker:
