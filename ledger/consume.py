@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 
+from ledger.fenced import Fences
 from ledger.owner.again import teller
 from ledger.progress import Progress
 from ledger.records import chunks, count_settled, decode
@@ -51,7 +52,7 @@ class _Owned:
 
     `position`: where it is settled; None, and the partition paused, until that is read from Postgres, not before
     `look_at_s`; `progress` has the last one known. `rejected`: a person has decided that the record there moves
-    nothing. `tell`: logs why it cannot be settled.
+    nothing. `tell`: logs why it cannot be settled. `fences`: there once the position was read.
     """
 
     shard: int
@@ -61,6 +62,7 @@ class _Owned:
     look_at_s: float = 0.0
     rejected: bool = False
     events_max: int = _EVENTS_MAX
+    fences: Fences | None = None
 
 
 class LedgerConsumer(ConsumerRebalanceListener):
@@ -153,6 +155,7 @@ class LedgerConsumer(ConsumerRebalanceListener):
                 owned.look_at_s = now_s + _DECISION_AGAIN_S
                 continue
             owned.rejected = found.rejected
+            owned.fences = owned.fences or Fences(found.epoch_fenced, int(time.time() * 1000))
             owned.position = found.next_offset
             self._consumer.seek(TopicPartition(self._topic, owned.shard), found.next_offset)
             self._consumer.resume(TopicPartition(self._topic, owned.shard))
@@ -210,7 +213,9 @@ class LedgerConsumer(ConsumerRebalanceListener):
         owned.progress.note_settled(settled.next_offset)
         owned.events_max = min(_EVENTS_MAX, owned.events_max * 2)
         metrics.SETTLE_SECONDS.observe(time.perf_counter() - began)
-        count_settled(owned.shard, settled)
+        assert owned.fences is not None
+        lost = owned.fences.lost(chunk, settled.settlement.records)
+        count_settled(owned.shard, settled, lost)
         return True
 
     async def _hold(self, owned: _Owned, kafka_offset: int, raw: bytes, content: str, why: str) -> None:

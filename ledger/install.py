@@ -12,6 +12,7 @@ from redpacket.books.database import Books
 from redpacket.books.deployment import Deployment, check_deployment, describe_deployment, read_keys
 from redpacket.log.topic import cluster_id, create_topic
 from redpacket.settings import Settings
+from redpacket.shard.mark import redis_name
 
 _CONNECT_TIMEOUT_S = 10.0
 
@@ -32,6 +33,11 @@ async def install(settings: Settings, say: Callable[[str], None]) -> Deployment:
             await create_topic(settings, topic)
             await _insert(connection, describe_deployment(settings, keys, cluster, topic))
             say(f"created topic {topic} with {settings.shards} partitions")
+        # Also of a deployment that was installed before its Redis had a name.
+        await connection.execute(
+            "INSERT INTO redis (generation, name) SELECT 1, $1 WHERE NOT EXISTS (SELECT FROM redis)",
+            redis_name(settings.redis_url),
+        )
     finally:
         await connection.close()
     books = Books(settings)

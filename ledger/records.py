@@ -21,7 +21,7 @@ def decode(
     for record in records:
         raw = record.value or b""
         try:
-            logged.append(LogRecord(record.offset, raw, decode_record(raw)))
+            logged.append(LogRecord(record.offset, raw, decode_record(raw), record.timestamp))
         except UNDECODABLE:
             logger.exception("offset %d of partition %d cannot be decoded", record.offset, record.partition)
             return logged, record
@@ -43,8 +43,8 @@ def chunks(records: Sequence[LogRecord], events_max: int) -> Iterator[list[LogRe
         yield chunk
 
 
-def count_settled(shard: int, settled: Settled) -> None:
-    """For the metrics; and every event that was set aside is told as an error."""
+def count_settled(shard: int, settled: Settled, lost: int) -> None:
+    """For the metrics; every event that was set aside, and that there are such that are `lost`, is told as an error."""
     metrics.SHARD_NEXT_OFFSET.labels(shard).set(settled.next_offset)
     metrics.SETTLE_EVENTS.observe(sum(it.applied + it.repeated + it.ignored for it in settled.settlement.records))
     posted: Counter[str] = Counter()
@@ -56,6 +56,13 @@ def count_settled(shard: int, settled: Settled) -> None:
         metrics.SETTLED_EVENTS.labels("applied").inc(record.applied)
         metrics.SETTLED_EVENTS.labels("repeated").inc(record.repeated)
         metrics.SETTLED_EVENTS.labels("ignored").inc(record.ignored)
+    if lost:
+        metrics.LOST_EVENTS.inc(lost)
+        logger.error(
+            "shard %d: %d events below offset %d were reserved after their epoch had been fenced off, and are ignored:"
+            " a Redis goes on that was left behind; run `redpacket audit`",
+            *(shard, lost, settled.next_offset),
+        )
     for letter in settled.settlement.dead_letters:
         metrics.DEAD_LETTERS.inc()
         logger.error("shard %d offset %d item %d set aside: %s", shard, letter.kafka_offset, letter.item, letter.reason)

@@ -21,6 +21,7 @@ from ledger.settle.transaction import Settler
 from redpacket.books.database import Books, keep_session
 from redpacket.books.deployment import check_deployment, read_keys
 from redpacket.commit.parts import start_parts
+from redpacket.commit.place import check_redis, deployments_redis
 from redpacket.ids import shard_of
 from redpacket.log.topic import cluster_id
 from redpacket.ops.health import HealthApp
@@ -80,6 +81,8 @@ async def _run(settings: Settings, stop: asyncio.Event) -> None:
         )
         resources.callback(pool.terminate)
         parts = await start_parts(resources, settings, keys, deployment.topic, books)
+        mark = await deployments_redis(books, deployment)
+        await check_redis(parts.client, settings, mark)
 
         group = await resources.enter_async_context(asyncio.TaskGroup())
         ends = PacketEnds(parts.client, books, parts.path)
@@ -91,7 +94,7 @@ async def _run(settings: Settings, stop: asyncio.Event) -> None:
         )
         shut = ShutEpochs(pool)
         resources.callback(group.create_task(shut.keep_reading()).cancel)
-        opener = Opener(pool, parts.client, parts.producer)
+        opener = Opener(pool, parts.client, parts.producer, mark)
         housekeeping = Housekeeping(group, parts.client, opener, shut, chores)
         janitor = Janitor(settings, parts.client, books, lambda: housekeeping.open)
         resources.callback(housekeeping.own, set())

@@ -12,6 +12,7 @@ from functools import partial
 from redpacket.books.database import Books
 from redpacket.books.deployment import check_deployment, read_keys
 from redpacket.commit.parts import start_parts
+from redpacket.commit.place import check_redis, deployments_redis
 from redpacket.log.topic import cluster_id
 from redpacket.ops import metrics
 from redpacket.ops.drain import finish_s, move_clients_away
@@ -91,6 +92,7 @@ async def _wire(settings: Settings, resources: AsyncExitStack, health_paths: Ite
     deployment = await check_deployment(books, settings, keys, await cluster_id(settings))
 
     parts = await start_parts(resources, settings, keys, deployment.topic, books)
+    await check_redis(parts.client, settings, await deployments_redis(books, deployment))
     try:
         await parts.client.load_library()
     except ShardUnreachableError as error:

@@ -88,7 +88,8 @@ class Deployment:
         client = ShardClient(self.settings)
         try:
             async with asyncio.timeout(LONG_S):
-                shut = {row["shard"]: row["epoch_shut"] for row in await self.rows("SELECT * FROM shard")}
+                rows = await self.rows("SELECT shard, greatest(epoch_shut, epoch_fenced - 1) AS shut FROM shard")
+                shut = {row["shard"]: row["shut"] for row in rows}
                 for shard in range(self.settings.shards):
                     while not await _is_open(client, shard, shut[shard]):
                         await asyncio.sleep(0.05)

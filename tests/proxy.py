@@ -63,6 +63,11 @@ class Proxy:
         for connection in self._connections:
             connection.cancel()
 
+    def lead_to(self, server_port: int) -> None:
+        """From now on the name leads to another server: every connection is closed, new ones get there."""
+        self._server_port = server_port
+        self.cut()
+
     @asynccontextmanager
     async def answers_held(self) -> AsyncIterator[None]:
         """What the server answers within comes late: on leaving."""

@@ -8,6 +8,7 @@ from msgspec import Struct, msgpack
 
 from ledger.audit.expect import in_words, unlike_what_is_known
 from ledger.audit.findings import Findings, ShardCover
+from ledger.audit.ignored import check_ignored
 from ledger.audit.judge import Moved, ShardJudge, Unmoved
 from ledger.audit.log import AuditLog, LoggedBytes
 from ledger.audit.snapshot import LedgerSession
@@ -62,6 +63,7 @@ class LogComparison:
                 if before // _TOLD_EACH != read // _TOLD_EACH:
                     self._tell(f"log: shard {wanted.shard}: {read} of {wanted.to_offset - wanted.from_offset} records")
             self._close(judge, wanted)
+            await check_ignored(self._session, self._log, self._findings, wanted.shard, judge.ignored)
 
     def _close(self, judge: ShardJudge, wanted: ShardRange) -> None:
         read = wanted.to_offset - wanted.from_offset

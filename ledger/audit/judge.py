@@ -30,6 +30,15 @@ class Unmoved(Struct, frozen=True):
     at_ms: int
 
 
+class Ignored(Struct, frozen=True):
+    """A batch of an epoch that was fenced off before it came, reserved at `at_ms` by Redis."""
+
+    kafka_offset: int
+    epoch: int
+    at_ms: int
+    events: int
+
+
 class Moved(Struct, frozen=True):
     """A claim or a send that moved money, with the row: its amounts are to be what the seed gives."""
 
@@ -51,6 +60,7 @@ class ShardJudge:
     unmoved: list[Unmoved] = field(default_factory=list)
     replayed: list[Unmoved] = field(default_factory=list)
     moved: list[Moved] = field(default_factory=list)
+    ignored: list[Ignored] = field(default_factory=list)
 
     def judge(
         self,
@@ -77,6 +87,7 @@ class ShardJudge:
         elif record.epoch < self.epoch_fenced:
             counts, asked = (record.epoch, 0, 0, len(record.events)), set()
             self.findings.count("I5", "events of a fenced epoch", len(record.events))
+            self.ignored.append(Ignored(offset, record.epoch, record.at_ms, len(record.events)))
         else:
             counts, asked = self._judge_batch(offset, record, letters, movements)
         for item in movements.keys() - asked:

@@ -23,8 +23,11 @@ _STOP_S = 2.0
 
 
 class LoggedBytes(Struct, frozen=True):
+    """`at_ms`: when it was written, by who wrote it."""
+
     kafka_offset: int
     raw: bytes
+    at_ms: int = 0
 
 
 class AuditLog:
@@ -54,6 +57,14 @@ class AuditLog:
             found = await self._consumer.offsets_for_times(dict.fromkeys(self._partitions, at_ms))
         return [None if (it := found[partition]) is None else it.offset for partition in self._partitions]
 
+    async def written_ms(self, shard: int, kafka_offset: int) -> int | None:
+        """When this record was written; None where it is not there any more. Not while `read` is under way."""
+        if kafka_offset < (await self.begins())[shard]:
+            return None
+        async for chunk in self.read(shard, kafka_offset, kafka_offset + 1):
+            return chunk[0].at_ms
+        return None
+
     async def read(self, shard: int, from_offset: int, to_offset: int) -> AsyncIterator[list[LoggedBytes]]:
         """Every record from the one up to before the other, in chunks. Raises AuditError where one is missing, or where
         nothing has come for half a minute."""
@@ -67,7 +78,7 @@ class AuditLog:
                 while not got:
                     fetched = await self._consumer.getmany(partition, timeout_ms=1000, max_records=_RECORDS_AT_ONCE)
                     got = fetched.get(partition, [])
-            chunk = [LoggedBytes(it.offset, it.value or b"") for it in got if it.offset < to_offset]
+            chunk = [LoggedBytes(it.offset, it.value or b"", it.timestamp) for it in got if it.offset < to_offset]
             for expected, logged in enumerate(chunk, start=position):
                 if logged.kafka_offset != expected:
                     raise AuditError(f"shard {shard}: the log has {logged.kafka_offset} where {expected} should be")

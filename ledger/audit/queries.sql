@@ -39,6 +39,10 @@ SELECT coalesce(max(epoch), 0) AS epoch_fenced,
     (SELECT chain FROM record WHERE shard = $1 AND kafka_offset = $2 - 1) AS chain
 FROM record WHERE shard = $1 AND kafka_offset < $2
 
+-- name: fenced_at
+-- Where the first Fence above an epoch is: nothing of a higher epoch comes before it.
+SELECT min(kafka_offset) AS kafka_offset FROM record WHERE shard = $1 AND epoch > $2
+
 -- name: figures
 -- The whole ledger in sums.
 SELECT packets.*, claims.*, operations.*, postings.*, accounts.*, letters.*

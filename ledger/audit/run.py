@@ -27,9 +27,11 @@ from ledger.audit.snapshot import LedgerSession, ledger_session
 from redpacket.books.database import Books
 from redpacket.books.deployment import check_deployment, read_keys
 from redpacket.commit.amounts import Amounts
+from redpacket.commit.place import check_redis, deployments_redis
 from redpacket.log.topic import cluster_id
 from redpacket.settings import Settings
 from redpacket.shard.client import ShardClient, ShardUnreachableError
+from redpacket.shard.mark import Mark
 
 # From the marks, from the first record that is there, or from a time on.
 Since = Literal["mark", "start"] | datetime
@@ -50,16 +52,18 @@ def parse_since(text: str) -> Since:
 async def audit(settings: Settings, since: Since, tell: Callable[[str], None]) -> Findings:
     """Checks all of it, and keeps the marks where all holds. `tell` is told how far it is.
 
-    Raises AuditError where it could not be made: nothing is said then. DeploymentError, BooksUnavailableError.
+    Raises AuditError where it could not be made: nothing is said then. DeploymentError, also where the settings lead to
+    another Redis, BooksUnavailableError.
     """
     keys = read_keys(settings)
     books = Books(settings)
     await books.start()
     async with aclosing(books):
         deployment = await check_deployment(books, settings, keys, await cluster_id(settings))
+        mark = await deployments_redis(books, deployment)
     findings, amounts = Findings(), Amounts(keys.split_key)
     async with ledger_session(settings) as session, reading_log(settings, deployment.topic) as log:
-        await _read_confirmed(settings, session, amounts, findings, tell)
+        await _read_confirmed(settings, mark, session, amounts, findings, tell)
         tell("waiting until the ledger is settled up to where the log ends now")
         held = await wait_settled(session, await log.ends())
         async with session.snapshot():
@@ -85,11 +89,17 @@ async def audit(settings: Settings, since: Since, tell: Callable[[str], None]) -
 
 
 async def _read_confirmed(
-    settings: Settings, session: LedgerSession, amounts: Amounts, findings: Findings, tell: Callable[[str], None]
+    settings: Settings,
+    mark: Mark,
+    session: LedgerSession,
+    amounts: Amounts,
+    findings: Findings,
+    tell: Callable[[str], None],
 ) -> None:
     tell("redis: reading what is confirmed")
     client = ShardClient(settings)
     async with aclosing(client):
+        await check_redis(client, settings, mark)
         try:
             await client.load_library()
         except ShardUnreachableError as error:

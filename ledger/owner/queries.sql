@@ -1,7 +1,34 @@
 -- name: take_epoch
 -- The next number, above all that were taken here and above what Redis has seen: a restored Postgres must not give out
--- an old one again.
-UPDATE shard SET epoch_taken = greatest(epoch_taken, epoch_fenced, $2) + 1 WHERE shard = $1 RETURNING epoch_taken
+-- an old one again. None for an owner whose Redis is not the shard's: asked of the shard's own row, which is locked by
+-- then, so that a replacement made meanwhile is seen.
+UPDATE shard SET epoch_taken = greatest(epoch_taken, epoch_fenced, $2) + 1
+WHERE shard = $1 AND redis_generation = $3 RETURNING epoch_taken
+
+-- name: generation
+SELECT redis_generation FROM shard WHERE shard = $1
+
+-- name: take_epochs
+-- A number for every shard at once, each above what Redis has seen of it; in the order of the shards.
+WITH taken AS (
+    UPDATE shard s SET epoch_taken = greatest(s.epoch_taken, s.epoch_fenced, seen.epoch) + 1
+    FROM unnest($1::integer[], $2::bigint[]) AS seen (shard, epoch)
+    WHERE s.shard = seen.shard RETURNING s.shard, s.epoch_taken
+)
+SELECT shard, epoch_taken FROM taken ORDER BY shard
+
+-- name: lock_shards
+-- Nobody takes a number until this transaction is over.
+SELECT shard, epoch_taken FROM shard ORDER BY shard FOR UPDATE
+
+-- name: redis_generation
+SELECT max(generation) FROM redis
+
+-- name: add_redis
+INSERT INTO redis (generation, name) VALUES ($1, $2)
+
+-- name: place_shards
+UPDATE shard SET redis_generation = $1
 
 -- name: fence_settled
 -- Whether the Fence at this offset is settled, whether it was the highest then, and the last number taken.
@@ -10,8 +37,9 @@ FROM shard s LEFT JOIN record r ON r.shard = s.shard AND r.kafka_offset = $2
 WHERE s.shard = $1
 
 -- name: epochs_shut
--- Few shards ever have one.
-SELECT shard, epoch_shut FROM shard WHERE epoch_shut > 0
+-- Up to which epoch each shard is shut: what a person or a contradiction has ended, and all below the highest Fence,
+-- which a Redis may still have open that was left behind.
+SELECT shard, greatest(epoch_shut, epoch_fenced - 1) AS epoch_shut FROM shard
 
 -- name: end_standing_sessions
 -- Of our own kind, by its name: active, and for so many seconds waiting for its client.

@@ -1,4 +1,5 @@
-"""Which epochs are shut: what Redis holds under them contradicted the ledger, or was loaded before a person decided.
+"""Which epochs are shut: what Redis holds under them contradicted the ledger, or was loaded before a person decided;
+and every one below the highest Fence, which a Redis that was left behind may still have open.
 
 The ledger keeps it, in the transaction that sets aside or decides, so that no end of a worker or a command can lose it.
 """

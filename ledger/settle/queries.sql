@@ -4,7 +4,7 @@ SELECT ensure_day($1)
 
 -- name: position
 -- Where the shard is settled, and whether the record there is held, or was rejected by a person.
-SELECT s.next_offset, d.item IS NOT NULL AND d.decision IS NULL AS held, d.decision = 'rejected' AS rejected
+SELECT s.next_offset, s.epoch_fenced, d.item IS NOT NULL AND d.decision IS NULL AS held, d.decision = 'rejected' AS rejected
 FROM shard s LEFT JOIN dead_letter d ON d.shard = s.shard AND d.kafka_offset = s.next_offset AND d.item = -1
 WHERE s.shard = $1
 

@@ -17,15 +17,20 @@ from redpacket.log.record import Batch, Record
 
 
 class LogRecord(Struct, frozen=True):
+    """`at_ms`: when it was written, by who wrote it."""
+
     kafka_offset: int
     raw: bytes
     record: Record | Rejected
+    at_ms: int = 0
 
 
 class Position(Struct, frozen=True):
-    """`held`: the record at `next_offset` waits for a person's decision; `rejected`: that was that it moves nothing."""
+    """`held`: the record at `next_offset` waits for a person's decision; `rejected`: that was that it moves nothing.
+    `epoch_fenced`: the highest Fence below it."""
 
     next_offset: int
+    epoch_fenced: int
     held: bool
     rejected: bool
 
@@ -56,7 +61,7 @@ class Settler:
         row = await self._pool.fetchrow(QUERIES["position"], shard)
         if row is None:
             raise PositionLostError(f"there is no shard {shard} in this database")
-        return Position(row["next_offset"], row["held"], bool(row["rejected"]))
+        return Position(row["next_offset"], row["epoch_fenced"], row["held"], bool(row["rejected"]))
 
     async def hold(self, shard: int, kafka_offset: int, raw: bytes, content: str, reason: str) -> None:
         """From now on the record at `kafka_offset` holds the shard until a person decides. `content`: what it says, as

@@ -10,10 +10,12 @@ from msgspec import msgpack
 from ledger.trace.log import LogReader, reading_log
 from ledger.trace.redis import RedisReader
 from ledger.trace.story import Letter, Posting, Side, Step, Story
+from redpacket.commit.place import check_redis
 from redpacket.events import PacketTerms, Terms
 from redpacket.ids import OperationId, date_of, parse_id, shard_of
 from redpacket.settings import Settings
 from redpacket.shard.client import ShardClient
+from redpacket.shard.mark import Mark
 from redpacket.sql import read_queries
 
 _QUERIES = read_queries("ledger.trace")
@@ -31,15 +33,20 @@ async def gather_story(settings: Settings, id: str, owner: str | None) -> Story:
     """The story of an operation by its id, of a packet's claim by `owner` where one is given, or of all that the
     request of this id asked for.
 
-    Raises UntraceableError, LogUnavailableError, and what asyncpg raises. Redis may be away, which is told.
+    Raises UntraceableError, LogUnavailableError, DeploymentError where the settings lead to another Redis, and what
+    asyncpg raises. Redis may be away, which is told.
     """
     async with AsyncExitStack() as resources:
         timeout_s = settings.postgres_timeout_ms / 1000
         connection = await asyncpg.connect(settings.postgres_url, timeout=timeout_s, command_timeout=5 * timeout_s)
         resources.callback(connection.terminate)
-        (deployment,) = await connection.fetch("SELECT topic, shards FROM deployment")
+        (deployment,) = await connection.fetch(
+            "SELECT topic, shards, generation, name FROM deployment, redis ORDER BY generation DESC LIMIT 1"
+        )
         client = ShardClient(settings)
         resources.push_async_callback(client.aclose)
+        mark = Mark(deployment["topic"], deployment["generation"], deployment["name"])
+        await check_redis(client, settings, mark)
         log = await resources.enter_async_context(reading_log(settings, deployment["topic"]))
         tracer = _Tracer(connection, log, RedisReader(client), deployment["shards"])
         operation = parse_id(id)

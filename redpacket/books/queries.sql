@@ -6,6 +6,14 @@ SELECT shards, currency, id_key_fingerprint, split_key_fingerprint, kafka_cluste
 -- How far the tables have come.
 SELECT max(name) AS name FROM migration
 
+-- name: redis
+-- The Redis that is the deployment's.
+SELECT generation, name FROM redis ORDER BY generation DESC LIMIT 1
+
+-- name: epochs_fenced
+-- The highest epoch of every shard that the ledger has fenced.
+SELECT shard, epoch_fenced FROM shard
+
 -- name: known_identities
 -- Which of these identities a shard knows, each with the number of claims to it, and the shard's next_offset: one
 -- statement, so one snapshot.

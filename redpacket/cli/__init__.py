@@ -2,7 +2,7 @@
 
 import click
 
-from redpacket.cli import deadletters, proof, rehearsal, stack, workers
+from redpacket.cli import deadletters, proof, redis, rehearsal, stack, workers
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -16,6 +16,7 @@ for command in (
     *(proof.audit, proof.verify, proof.trace, proof.bench),
     rehearsal.rehearse,
     deadletters.deadletters,
+    redis.redis,
     *(workers.migrate, workers.api, workers.ledger),
 ):
     main.add_command(command)

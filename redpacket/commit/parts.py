@@ -7,6 +7,7 @@ from msgspec import Struct
 from redpacket.books.database import Books
 from redpacket.books.deployment import Keys
 from redpacket.commit.amounts import Amounts
+from redpacket.commit.epochs import FencedEpochs
 from redpacket.commit.funds import Funds
 from redpacket.commit.load import Loader
 from redpacket.commit.path import CommitPath
@@ -29,9 +30,13 @@ class CommitParts(Struct, frozen=True):
 async def start_parts(
     resources: AsyncExitStack, settings: Settings, keys: Keys, topic: str, books: Books
 ) -> CommitParts:
-    """Started, and closed by `resources` in the right order. Raises LogUnavailableError; Redis may be away."""
+    """Started, and closed by `resources` in the right order. Raises LogUnavailableError, BooksUnavailableError; Redis
+    may be away."""
     client = ShardClient(settings)
     resources.push_async_callback(client.aclose)
+    epochs = FencedEpochs(client, books)
+    await epochs.start()
+    resources.push_async_callback(epochs.aclose)
     producer = LogProducer(settings, topic)
     await producer.start()
     resources.push_async_callback(producer.stop)

@@ -56,6 +56,10 @@ REDIS_BYTES = Gauge("redpacket_redis_used_bytes", "What Redis has allocated, as 
 SETTLE_SECONDS = Histogram("redpacket_settle_seconds", "One settlement transaction.", buckets=_SECONDS)
 SETTLE_EVENTS = Histogram("redpacket_settle_events", "Events in one settlement transaction.", buckets=_EVENTS)
 SETTLED_EVENTS = Counter("redpacket_settled_events_total", "Events in settled records, by outcome.", ["outcome"])
+LOST_EVENTS = Counter(
+    "redpacket_lost_events_total",
+    "Events ignored that were reserved after their epoch had been fenced off: somebody may have been told 201.",
+)
 POSTED = Counter("redpacket_posted_minor_total", "What was moved, by the kind of posting.", ["kind"])
 DEAD_LETTERS = Counter("redpacket_dead_letters_total", "Events set aside because they contradict the ledger.")
 SHARD_NEXT_OFFSET = Gauge("redpacket_shard_next_offset", "The first record not settled yet.", ["shard"])

@@ -17,7 +17,10 @@ from redpacket.settings import Settings
 from redpacket.shard.clock import RedisClock
 
 # In this order: a local function of one concern is used by those after it.
-_CONCERNS = ("fence", "outbox", "batch", "claim", "close", "operation", "reserve", "load", "read", "evict", "audit")
+_CONCERNS = (
+    *("fence", "outbox", "batch", "claim", "close", "operation", "reserve", "load", "read", "evict", "audit", "mark"),
+)
+_MARK = "redpacket:mark"
 _CONNECTIONS_MAX = 64
 _POOL_WAIT_S = 0.05
 # What Redis adds to an error that a function raised.
@@ -30,7 +33,8 @@ _LIBRARY = f"#!lua name=redpacket_{VERSION}\nlocal function NAME(name) return na
 
 
 class ShardClosedError(Exception):
-    """The shard is not open on this Redis process: nothing was changed. It opens again by itself."""
+    """The shard is not open on this Redis process, or only under an epoch that has passed: nothing was changed, or
+    nothing that will ever count. It opens again by itself."""
 
 
 class ShardUnreachableError(Exception):
@@ -42,10 +46,15 @@ class MemoryFullError(Exception):
 
 
 class ShardClient:
-    """One pool of connections to Redis for all shards of this process. Close it with `aclose`."""
+    """One pool of connections to Redis for all shards of this process. Close it with `aclose`.
+
+    Of each shard it knows the highest epoch that was ever open or fenced, as far as it was told, and believes none
+    below: an older Redis may still run, open as it was left, and a name may lead back to it.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self.clock = RedisClock()
+        self._epochs: dict[int, int] = {}
         self._timeout_s = settings.redis_timeout_ms / 1000
         # No retries underneath: one call here is one execution there, or an unknown outcome. And no socket_timeout: for
         # it redis-py sends in asyncio.wait_for, in which Python 3.11 loses a cancellation that comes as it ends.
@@ -80,6 +89,24 @@ class ShardClient:
         async with self._asking("asking for memory"):
             return int((await self._redis.info("memory"))["used_memory"])
 
+    async def keeps_all(self) -> bool:
+        """Whether the server never forgets a key by itself. Raises ShardUnreachableError."""
+        async with self._asking("asking for its policy"):
+            return bool((await self._redis.info("memory"))["maxmemory_policy"] == "noeviction")
+
+    async def read_mark(self) -> bytes | None:
+        """Raises ShardUnreachableError."""
+        async with self._asking("reading its mark"):
+            held = await self._redis.get(_MARK)
+        return held.encode() if isinstance(held, str) else held
+
+    async def mark(self, mark: bytes, *, over: bool) -> bytes:
+        """The mark that is there now: `mark`, or the one that was there before, unless `over`. The functions must be
+        there. Raises ShardUnreachableError."""
+        async with self._asking("marking it"):
+            held: bytes = await self._redis.fcall(f"mark_{VERSION}", 1, _MARK, mark, "1" if over else "")
+        return held
+
     async def scan(self, cursor: int, count: int) -> tuple[int, list[str]]:
         """Some names of keys of all shards, and where to go on, 0 at the end. Raises ShardUnreachableError."""
         async with self._asking("looking through keys"):
@@ -96,14 +123,33 @@ class ShardClient:
         except (redis.exceptions.RedisError, OSError, TimeoutError) as error:
             raise ShardUnreachableError(f"{what}: {error!r}") from error
 
+    def believe(self, shard: int, epoch: int) -> None:
+        """`epoch` was open when an answer came, or the ledger has fenced it: no lower one is believed any more.
+
+        Not for one that was merely taken, or under which Redis is closed: with a restored Postgres and a lost Redis
+        such a number may be higher than any that is opened again. Raises ShardClosedError where a higher one is known.
+        """
+        known = self._epochs.get(shard, 0)
+        if epoch < known:
+            raise ShardClosedError(f"shard {shard}: epoch {epoch} has passed, {known} was opened since")
+        self._epochs[shard] = epoch
+
+    def learn(self, shard: int, epoch: int) -> None:
+        """As `believe`, of a reading that may be older than what is known."""
+        self._epochs[shard] = max(epoch, self._epochs.get(shard, 0))
+
+    def believes(self, shard: int, epoch: int) -> bool:
+        return epoch >= self._epochs.get(shard, 0)
+
     async def call(self, function: str, shard: int, *args: bytes | str | int) -> Any:
-        """One call of `function` for `shard`.
+        """One call of `function` for `shard`, which does nothing under an epoch that is not believed.
 
         Raises ShardClosedError, ShardUnreachableError or MemoryFullError; a ResponseError is a bug in the function.
         """
+        least = self._epochs.get(shard, 0)
         try:
             async with asyncio.timeout(self._timeout_s):
-                answer = await self._redis.fcall(f"{function}_{VERSION}", 1, f"{{rp{shard}}}fence", *args)
+                answer = await self._redis.fcall(f"{function}_{VERSION}", 1, f"{{rp{shard}}}fence", *args, least)
         except redis.exceptions.OutOfMemoryError as error:
             raise MemoryFullError(f"shard {shard}: {error}") from error
         except redis.exceptions.ResponseError as error:

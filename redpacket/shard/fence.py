@@ -6,7 +6,8 @@ from redpacket.shard.client import ShardClient
 
 
 class FenceState(Struct, frozen=True, array_like=True):
-    """`epoch` is 0 where there is no fence; `open` is true where this very Redis process is blessed and open."""
+    """`epoch` is 0 where there is no fence; `open` is true where this very Redis process is blessed and open, under an
+    epoch that is believed."""
 
     epoch: int
     open: bool
@@ -18,7 +19,10 @@ _decode = msgpack.Decoder(FenceState, strict=False).decode
 
 
 async def fence_state(client: ShardClient, shard: int) -> FenceState:
-    return _decode(await client.call("fence_state", shard))
+    state = _decode(await client.call("fence_state", shard))
+    if state.open:
+        client.believe(shard, state.epoch)
+    return state
 
 
 async def set_full(client: ShardClient, shard: int, full: bool) -> None:
@@ -27,7 +31,7 @@ async def set_full(client: ShardClient, shard: int, full: bool) -> None:
 
 
 async def close_shard(client: ShardClient, shard: int, epoch: int, nonce: str) -> bool:
-    """False where an epoch as high or higher has been here. `nonce` is the opening's own."""
+    """False where an epoch as high or higher has been here. `nonce` is the opening's own, '' where none follows."""
     return bool(await client.call("close", shard, epoch, nonce))
 
 

@@ -72,13 +72,17 @@ _decode_survey = msgpack.Decoder(Survey).decode
 
 async def confirm(client: ShardClient, shard: int, confirms: Sequence[Confirm]) -> tuple[bool, ...]:
     """Deletes entries whose records are acknowledged. True for each under the present epoch, gone before or not."""
-    return _decode_confirmed(await client.call("confirm", shard, _encode(confirms)))
+    answered = _decode_confirmed(await client.call("confirm", shard, _encode(confirms)))
+    # A higher epoch may have become known while the call was under way.
+    pairs = zip(confirms, answered, strict=True)
+    return tuple(confirmed and client.believes(shard, entry.epoch) for entry, confirmed in pairs)
 
 
 async def take_entry(client: ShardClient, shard: int, entry: int, lease_ms: int) -> TakenEntry:
     """The entry for one who will publish it again, and the epoch under which it is there, or is not."""
     head, packed = await client.call("take_entry", shard, entry, lease_ms)
     epoch, by_another = _decode_taken(head)
+    client.believe(shard, epoch)
     return TakenEntry(epoch, by_another, decode_entry(packed) if packed else None)
 
 

@@ -171,6 +171,7 @@ async def reserve(
     """One call: first `confirms`, then every item decided in order, then all written with one entry."""
     answer = await client.call("reserve", shard, _encode((*astuple(limits), confirms, items)))
     reply = _decode_reply(answer[0])
+    client.believe(shard, reply.epoch)
     client.clock.learn(reply.now_ms)
     return reply, decode_entry(answer[1]) if answer[1] else None
 

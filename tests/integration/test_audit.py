@@ -166,7 +166,10 @@ async def test_records_that_came_twice_or_of_a_fenced_epoch_move_nothing_and_are
         amount_minor = await deployment.amount_of(worker, packet, first)
         (row,) = await deployment.rows("SELECT epoch_fenced FROM shard WHERE shard = $1", packet.shard)
         again = Batch(row["epoch_fenced"], 7, first.at_ms, (ShareClaimed(str(packet), "bob", 1, amount_minor, 1),))
-        late = Batch(row["epoch_fenced"] - 1, 7, first.at_ms, (ShareClaimed(str(packet), "ghost", 2, 1, 2),))
+        # Reserved before that epoch was fenced off: else an honest opening would not explain it.
+        late = Batch(
+            row["epoch_fenced"] - 1, 7, first.at_ms - 3_600_000, (ShareClaimed(str(packet), "ghost", 2, 1, 2),)
+        )
         for batch in (again, late):
             await worker.producer.append(packet.shard, batch)
         assert_holds(findings := await audited(deployment.settings))

@@ -24,7 +24,11 @@ class Pod:
 
     @property
     def labels(self) -> dict[str, str]:
-        return dict(self.workload["spec"]["template"]["metadata"]["labels"])
+        """Of the first of them: those of a StatefulSet have their names for a label, which Kubernetes gives them."""
+        labels = dict(self.workload["spec"]["template"]["metadata"]["labels"])
+        if self.workload["kind"] == "StatefulSet":
+            labels["statefulset.kubernetes.io/pod-name"] = f"{self.workload['metadata']['name']}-0"
+        return labels
 
     @property
     def spec(self) -> Object:

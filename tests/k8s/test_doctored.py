@@ -367,6 +367,9 @@ _DOCTORED = (
         stores.postgres_keeps_what_it_commits, "production", "Cluster postgres", "spec affinity enablePodAntiAffinity"
     ),
     Doctored(redis.redis_is_one_process, "dev", "StatefulSet redis", "spec replicas", 2),
+    Doctored(
+        redis.redis_is_one_process, "dev", "Service redis", "spec selector", {"app.kubernetes.io/component": "redis"}
+    ),
     Doctored(redis.redis_is_one_process, "dev", "HorizontalPodAutoscaler api", "spec scaleTargetRef name", "redis"),
     Doctored(redis.redis_is_one_process, "dev", "Deployment api", f"{_CONTAINER} image", "valkey/valkey:9.1"),
     Doctored(redis.redis_keeps_nothing, "dev", "StatefulSet redis", "spec volumeClaimTemplates", [{}]),

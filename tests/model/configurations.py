@@ -5,11 +5,12 @@ from dataclasses import fields, replace
 from tests.model.claims import Claims
 from tests.model.closing import Closing
 from tests.model.opening import Openings
+from tests.model.replacing import Replacing
 from tests.model.rules import Rule
 from tests.model.sends import KEY, Sends
 from tests.model.settling import Settling
 
-Configuration = Claims | Closing | Openings | Sends | Settling
+Configuration = Claims | Closing | Openings | Replacing | Sends | Settling
 
 CLAIMS = Claims("claims", faults=1, epochs=2)
 TWO_READINGS = Claims("claims, two readings on their way", shares=1, readings=2, faults=1, epochs=2)
@@ -20,6 +21,7 @@ OPENING_DISTURBED = Openings("opening, two faults", faults=2)
 COPIES = Openings("opening, older copies", swaps=True)
 RESTORED = Openings("opening, Postgres restored", owners=1, epochs=4, begun=2, faults=2, restores=1)
 RESTORED_DISTURBED = replace(RESTORED, name="opening, Postgres restored, three faults", faults=3)
+COMEBACK = Openings("opening, an earlier Redis comes back", owners=1, faults=2, comebacks=True, log=2)
 THREE_OWNERS = Openings("opening, three owners", owners=3, epochs=4)
 FOUR_EPOCHS = Openings("opening, four epochs", epochs=4)
 WALLET = Sends("sends, one wallet")
@@ -33,6 +35,7 @@ RETURNS = replace(
 CLOSING = Closing("closing, one share", shares=1)
 CLOSING_SHARED = Closing("closing, a share left", people="a")
 SETTLING = Settling("settling")
+REPLACING = Replacing("replacing a Redis")
 
 SHORT: tuple[Configuration, ...] = (
     CLAIMS,
@@ -42,6 +45,7 @@ SHORT: tuple[Configuration, ...] = (
     OPENING,
     COPIES,
     RESTORED,
+    COMEBACK,
     WALLET,
     KEYS,
     WALLET_READINGS,
@@ -50,6 +54,7 @@ SHORT: tuple[Configuration, ...] = (
     CLOSING,
     CLOSING_SHARED,
     SETTLING,
+    REPLACING,
 )
 
 LONG: tuple[Configuration, ...] = (
@@ -72,6 +77,8 @@ LONG: tuple[Configuration, ...] = (
     replace(CLOSING, name="closing, two people, two shares", shares=2),
     replace(CLOSING_SHARED, name="closing, two faults", faults=2, epochs=3),
     replace(SETTLING, name="settling, three at once", batch=3, faults=3),
+    replace(COMEBACK, name="opening, an earlier Redis comes back, two owners", owners=2),
+    replace(REPLACING, name="replacing a Redis, three owners", owners=(0, 0, 1), epochs=6),
 )
 
 # Where each rule is missed.
@@ -114,6 +121,10 @@ MISSED_IN: dict[Rule, Configuration] = {
     Rule.ROWS_ONCE: SETTLING,
     Rule.REFUND_WHEN_DRAINED: CLOSING_SHARED,
     Rule.CLOSED_STAYS_CLOSED: CLOSING_SHARED,
+    Rule.LEFT_BEHIND_IS_OPENED: COMEBACK,
+    Rule.KNOWN_EPOCHS: COMEBACK,
+    Rule.ITS_OWN_GENERATION: REPLACING,
+    Rule.REPLACED_WHEN_CLOSED: REPLACING,
 }
 
 

@@ -1,9 +1,11 @@
 """Opening a shard, step by step, by several owners who all believe that it is theirs.
 
 Bounds: one shard; one share that two people want; `owners`, each at any step of an opening of its own; epochs up to
-`epochs`, the last of them without faults (so that there is always a way to rest); at most `faults` faults, of which at
-most `restores` put Postgres back to its first day; at most `log` records not yet settled; one reading of the ledger on
-its way to Redis.
+`epochs`, the last of them without faults (so that there is always a way to rest); at most `faults` faults, of which
+at most `restores` put Postgres back to its first day; at most `log` records not yet settled; one reading of the ledger
+on its way to Redis. With `comebacks` the name of Redis may lead to another one, which is empty, and back to the one
+that was left behind and has gone on as it was: not while an opening is under way, and by then the workers have read
+which epochs are fenced.
 """
 
 from collections.abc import Iterator
@@ -94,6 +96,8 @@ class State(NamedTuple):
     copy: tuple[Fence | None, Share | None] | None = None
     faults: int = 0
     restores: int = 0
+    left_behind: Redis | None = None
+    known: int = 0  # the highest epoch that the workers know of
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,7 @@ class Openings:
     faults: int = 1
     restores: int = 0
     swaps: bool = False
+    comebacks: bool = False
     log: int = 3
     begun: int = 1  # the epoch that is open at the start
     without: Rule | None = None
@@ -137,7 +142,7 @@ class Openings:
     def at_rest(self, state: State) -> bool:
         share, holder = state.redis.share, state.postgres.holder
         agrees = share is None or (share.holder == holder and not share.pending)
-        return self._epoch(state.redis) > 0 and agrees and not state.works and not state.log and not any(state.owners)
+        return self._believed(state) > 0 and agrees and not state.works and not state.log and not any(state.owners)
 
     # What may happen ------------------------------------------------------------------------------------------------
 
@@ -163,6 +168,11 @@ class Openings:
             fence.replid == redis.replid or not self.keeps(Rule.REPLID)
         )
         return fence.epoch if (same and fence.open == "1") or not self.keeps(Rule.FENCE_FIRST) else 0
+
+    def _believed(self, state: State) -> int:
+        """The same, for a worker, who believes none below the highest that he knows of."""
+        epoch = self._epoch(state.redis)
+        return epoch if epoch >= state.known or not self.keeps(Rule.KNOWN_EPOCHS) else 0
 
     # An opening -----------------------------------------------------------------------------------------------------
 
@@ -191,7 +201,9 @@ class Openings:
         postgres, redis = state.postgres, state.redis
         seen = redis.fence.epoch if redis.fence else 0
         epoch = max(postgres.taken, postgres.fenced, seen) + 1
-        alone = not any(state.owners) and not self._epoch(redis)
+        if self._epoch(redis) and seen < postgres.fenced and not self.keeps(Rule.LEFT_BEHIND_IS_OPENED):
+            return
+        alone = not any(state.owners) and not self._believed(state)
         if epoch < self.epochs or (epoch == self.epochs and alone):
             taken = state._replace(postgres=postgres._replace(taken=epoch))
             yield Step(
@@ -280,9 +292,11 @@ class Openings:
     # Claims ---------------------------------------------------------------------------------------------------------
 
     def _claim(self, state: State) -> Iterator[Step[State]]:
-        redis, epoch = state.redis, self._epoch(state.redis)
+        redis, epoch = state.redis, self._believed(state)
         if not epoch or redis.share is None:
             return
+        if self.comebacks:
+            state = state._replace(known=max(state.known, epoch))
         holder, pending = redis.share
         for who in PEOPLE:
             work, busy = Work(who, epoch), any(work.who == who for work in state.works)
@@ -306,7 +320,7 @@ class Openings:
         rest = state._replace(works=without_one(state.works, work))
         words = f"claim of {work.who}, epoch {work.epoch}"
         if work.acknowledged:
-            epoch, redis = self._epoch(state.redis), state.redis
+            epoch, redis = self._believed(state), state.redis
             if epoch != work.epoch:
                 yield Step(f"the {words} cannot be confirmed", rest)
                 return
@@ -347,7 +361,7 @@ class Openings:
         if state.reading != reading:
             yield Step("somebody reads the ledger", state._replace(reading=reading))
         if (
-            self._epoch(redis)
+            self._believed(state)
             and redis.fence
             and redis.share is None
             and state.reading
@@ -362,6 +376,8 @@ class Openings:
         redis = state.redis
         yield Step("FLUSHALL", state._replace(redis=Redis(redis.run, redis.replid)), True)
         yield Step("Redis restarts empty", state._replace(redis=Redis(redis.run + 1, redis.replid + 1)), True)
+        if self.comebacks:
+            yield from self._lead_elsewhere(state)
         if not self.swaps:
             return
         if state.copy is None:
@@ -379,6 +395,16 @@ class Openings:
                 old._replace(redis=back._replace(run=redis.run + 1)),
                 True,
             )
+
+    def _lead_elsewhere(self, state: State) -> Iterator[Step[State]]:
+        redis, left = state.redis, state.left_behind
+        if left is None:
+            empty = state._replace(redis=Redis(redis.run + 1, redis.replid + 1), left_behind=redis)
+            yield Step("the name of Redis leads to another one, which is empty", empty, True)
+        elif not any(state.owners) and all(record.who for record in (*state.log, *state.late)):
+            known = max(state.known, state.postgres.fenced)
+            back = state._replace(redis=left, left_behind=redis, known=known)
+            yield Step("the name of Redis leads back to the one that was left behind", back, True)
 
     def _restore_postgres(self, state: State) -> Iterator[Step[State]]:
         """With the ledger workers stopped, as it has to be done: no opening is under way, nor is a Fence."""

@@ -244,6 +244,31 @@ class Rule(Enum):
         "claims: Claims._decide_claim, Claims._install",
         "decide_claim in claim.lua, decide_close in close.lua; packet_tail in shard/load.py",
     )
+    # Which Redis: one that was blessed, and left behind as it was, comes back.
+    LEFT_BEHIND_IS_OPENED = (
+        "The owner opens anew what Redis has open under an epoch below the highest Fence",
+        "a Redis that was left behind and comes back looks open for ever, and no worker may believe it",
+        "opening: Openings._take",
+        "epochs_shut in owner/queries.sql, Housekeeping._open_epoch",
+    )
+    KNOWN_EPOCHS = (
+        "A worker believes no epoch below the highest that it knows was open or fenced",
+        "what a Redis confirms that was left behind is ignored by the ledger",
+        "opening: Openings._believed",
+        "open_fence in fence.lua, ShardClient.believe, FencedEpochs",
+    )
+    ITS_OWN_GENERATION = (
+        "An owner takes a number only where its Redis is the one that the shard's row names",
+        "two owners open two Redis, and what is confirmed on the one with the lower epoch is ignored",
+        "replacing: Replacing._take",
+        "take_epoch in owner/queries.sql, Opener._take_epoch",
+    )
+    REPLACED_WHEN_CLOSED = (
+        "A Redis is replaced in a transaction that finds it closed under the last number taken",
+        "an owner has opened it anew meanwhile, and it stays open beside the new one",
+        "replacing: Replacing._replace",
+        "_take_and_close, _name_it in owner/replace.py",
+    )
 
     def __init__(self, what: str, why: str, step: str, code: str) -> None:
         self.what = what

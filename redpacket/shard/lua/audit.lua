@@ -22,7 +22,7 @@ end
 -- that are here and confirmed; shares is 0 of what is no packet; state and over_at are '' and 0 unless a refund is
 -- confirmed; or STALE.
 local function audit_operations(keys, args)
-  local fence = open_fence(keys[1])
+  local fence = open_fence(keys, args)
   if not fence then return STALE end
   local operations = {}
   for _, identity in ipairs(cmsgpack.unpack(args[1])) do
@@ -44,7 +44,7 @@ end
 -- audit_claims(identity, cursor, count): packed {where to go on or '0', {{owner, share, sequence, at}...}}: confirmed claims of a
 -- packet, some of them maybe twice, as HSCAN finds them; or STALE.
 local function audit_claims(keys, args)
-  local fence = open_fence(keys[1])
+  local fence = open_fence(keys, args)
   if not fence then return STALE end
   local found = redis.call('HSCAN', fence.prefix .. 'claims:' .. args[1], args[2], 'COUNT', args[3])
   local pending, claims = {}, {}
@@ -64,7 +64,7 @@ end
 -- audit_wallets(packed {owner...}): packed {{owner, credited, reserved}...} of those that are here; or STALE. `credited` is what
 -- some reading of the ledger found, whatever is confirmed.
 local function audit_wallets(keys, args)
-  local fence = open_fence(keys[1])
+  local fence = open_fence(keys, args)
   if not fence then return STALE end
   local wallets = {}
   for _, owner in ipairs(cmsgpack.unpack(args[1])) do

@@ -8,7 +8,7 @@
 -- sweep(idle_s, packed names): of these keys of this shard, unlinks those of older epochs and gives, packed, {the number
 -- unlinked, {the operations and wallets of this epoch that nobody has used for idle_s...}}; or STALE.
 local function sweep(keys, args)
-  local fence = open_fence(keys[1])
+  local fence = open_fence(keys, args)
   if not fence then return STALE end
   local idle_s, tag = tonumber(args[1]), string.match(keys[1], '^{.-}')
   local cold, unlinked = {}, 0
@@ -38,7 +38,7 @@ end
 -- compare_claims(identity, packed {owner, 'share sequence at', ...}): 1 where all of these claims are held just so.
 -- Claims are never changed; so what is equal here is equal when the packet is evicted, if their number is.
 local function compare_claims(keys, args)
-  local fence = open_fence(keys[1])
+  local fence = open_fence(keys, args)
   if not fence then return STALE end
   local claims = cmsgpack.unpack(args[2])
   for i = 1, #claims, 2 do
@@ -51,7 +51,7 @@ end
 -- evict_operation(next_offset, identity, packed {id, at, terms, packet}): packet = {} or {split, claims, sequence, state,
 -- over_at}; its claims have been compared.
 local function evict_operation(keys, args)
-  local fence = open_fence(keys[1])
+  local fence = open_fence(keys, args)
   if not fence then return STALE end
   local id, at, terms, packet = unpack(cmsgpack.unpack(args[3]))
   local key, claims = fence.prefix .. 'op:' .. args[2], fence.prefix .. 'claims:' .. args[2]
@@ -75,7 +75,7 @@ end
 -- evict_wallet(next_offset, owner, credited, reserved). What is known here to have come in may be less than what has:
 -- it is read again whenever it matters.
 local function evict_wallet(keys, args)
-  local fence = open_fence(keys[1])
+  local fence = open_fence(keys, args)
   if not fence then return STALE end
   local key = fence.prefix .. 'wallet:' .. args[2]
   local held = redis.call('HMGET', key, 'credited', 'reserved', 'entries')

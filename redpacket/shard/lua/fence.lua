@@ -3,9 +3,12 @@
 -- keys   {rpN}fence, a hash of epoch, nonce (of the opening), run_id, replid (the Redis process that was blessed), open,
 --        floor, full ('1' while memory is too short for new packets).
 --        Every other key of shard N is '{rpN}EPOCH:...': what an older epoch left is invisible at once.
+-- args   last, of every function: the lowest epoch that its caller believes, 0 for any.
 -- rule   every function looks at the fence first; where it is missing, not open, or names another process than
 --        this one, nothing is changed and the answer is STALE. A restart, a promotion and a FLUSHALL thereby close
 --        the shard by themselves.
+-- rule   so it is where the fence is open under an epoch below the one that the caller knows of: this process was
+--        blessed once and its successor has been since, which it cannot know.
 -- rule   decide first, write last: Redis does not undo. An error while writing closes the shard.
 
 local STALE = 'STALE'
@@ -22,10 +25,12 @@ local function now_ms()
   return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 end
 
--- The fence where the shard is open on this process, else nil. `prefix` begins the name of every data key.
-local function open_fence(key)
+-- The fence where the shard is open on this process under an epoch that the caller believes, else nil. `prefix` begins
+-- the name of every data key.
+local function open_fence(keys, args)
+  local key = keys[1]
   local held = redis.call('HMGET', key, 'epoch', 'run_id', 'replid', 'open', 'floor', 'full')
-  if held[4] ~= '1' then return nil end
+  if held[4] ~= '1' or tonumber(held[1]) < tonumber(args[#args]) then return nil end
   local run_id, replid = this_process()
   if held[2] ~= run_id or held[3] ~= replid then return nil end
   return {
@@ -52,16 +57,17 @@ local function unconfirmed(fence, entry)
 end
 
 -- fence_state: epoch, open (1 where this very process is blessed and open), floor, the time.
-local function fence_state(keys)
+local function fence_state(keys, args)
   local epoch = redis.call('HGET', keys[1], 'epoch')
-  local fence = open_fence(keys[1])
+  local fence = open_fence(keys, args)
   return cmsgpack.pack({ tonumber(epoch or 0), fence and 1 or 0, fence and fence.floor or 0, now_ms() })
 end
 
--- close(epoch, nonce): the second step of an opening. 1, or 0 where an epoch as high or higher has been here. An error
--- where this server may forget keys by itself when it is full: a share that it forgot would be given out again.
+-- close(epoch, nonce): the second step of an opening, or, with '' for a nonce, the end of this server: no bless follows. 1,
+-- or 0 where an epoch as high or higher has been here. An error where it may forget keys by itself when it is full, and
+-- is to be opened: a share that it forgot would be given out again.
 local function close(keys, args)
-  if not string.find(redis.call('INFO', 'memory'), 'maxmemory_policy:noeviction', 1, true) then
+  if args[2] ~= '' and not string.find(redis.call('INFO', 'memory'), 'maxmemory_policy:noeviction', 1, true) then
     return redis.error_reply('EVICTS its maxmemory-policy must be noeviction')
   end
   local epoch = tonumber(args[1])
@@ -86,7 +92,7 @@ end
 
 -- set_full(0 or 1): whether new packets are refused for want of memory. 1, or STALE.
 local function set_full(keys, args)
-  local fence = open_fence(keys[1])
+  local fence = open_fence(keys, args)
   if not fence then return STALE end
   redis.call('HSET', keys[1], 'full', args[1])
   return 1

@@ -16,7 +16,7 @@ end
 
 -- load_wallet(next_offset, owner, credited, reserved, frozen): frozen is '1' or ''.
 local function load_wallet(keys, args)
-  local fence = open_fence(keys[1])
+  local fence = open_fence(keys, args)
   if not fence then return STALE end
   local key = fence.prefix .. 'wallet:' .. args[2]
   local refusal = refused_load(fence, key, args[1])
@@ -31,7 +31,7 @@ end
 -- stage(nonce, packed claims fields {owner, 'share sequence at 0', '#sequence', owner, ...}, packed holes): a part of
 -- a packet that is being loaded; at most some hundred values of each a call.
 local function stage(keys, args)
-  local fence = open_fence(keys[1])
+  local fence = open_fence(keys, args)
   if not fence then return STALE end
   local staging = fence.prefix .. 'load:' .. args[1]
   local claims, holes = cmsgpack.unpack(args[2]), cmsgpack.unpack(args[3])
@@ -48,7 +48,7 @@ end
 -- expires_at, next, holes, taken, sequence, state, over_at}; frozen is '1' or ''. The check and the installation are this
 -- one call.
 local function load_operation(keys, args)
-  local fence = open_fence(keys[1])
+  local fence = open_fence(keys, args)
   if not fence then return STALE end
   local key = fence.prefix .. 'op:' .. args[2]
   local refusal = refused_load(fence, key, args[1])

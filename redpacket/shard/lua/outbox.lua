@@ -39,7 +39,7 @@ end
 
 -- confirm(packed {{epoch, entry}...}): packed {1 or 0...}, or STALE.
 local function confirm(keys, args)
-  local fence = open_fence(keys[1])
+  local fence = open_fence(keys, args)
   if not fence then return STALE end
   return cmsgpack.pack(confirm_entries(fence, cmsgpack.unpack(args[1])))
 end
@@ -47,7 +47,7 @@ end
 -- take_entry(entry, lease_ms): for one who publishes it again, alone for so long; this only saves work, two do no harm.
 -- {packed {epoch, 1 where another has it}, the packed entry or ''}, or STALE.
 local function take_entry(keys, args)
-  local fence = open_fence(keys[1])
+  local fence = open_fence(keys, args)
   if not fence then return STALE end
   local entry = redis.call('HGET', fence.prefix .. 'outbox', args[1])
   local taken = entry and not redis.call('SET', fence.prefix .. 'repeat:' .. args[1], '', 'NX', 'PX', args[2])
@@ -58,7 +58,7 @@ end
 -- the oldest first, and those from the future: they are as old as the time by which the clock was set back, or older; or
 -- STALE.
 local function survey_outbox(keys, args)
-  local fence = open_fence(keys[1])
+  local fence = open_fence(keys, args)
   if not fence then return STALE end
   local now, times, limit = now_ms(), fence.prefix .. 'outbox_times', tonumber(args[2])
   local entries, _, oldest = outbox_size(fence)

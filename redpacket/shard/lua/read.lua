@@ -17,7 +17,7 @@ end
 -- holes}, packed entry...}; state is 'closing' until the refund is confirmed; the entries are those still in the outbox
 -- that hold claims of it: what they took is not confirmed.
 local function read_packet(keys, args)
-  local fence = open_fence(keys[1])
+  local fence = open_fence(keys, args)
   if not fence then return STALE end
   local key, why = find_packet(fence, args[1], args[2])
   if not key then return why end
@@ -38,7 +38,7 @@ end
 
 -- read_winners(identity, id): packed {owner...} of a packet whose every share is in a confirmed claim, else {}.
 local function read_winners(keys, args)
-  local fence = open_fence(keys[1])
+  local fence = open_fence(keys, args)
   if not fence then return STALE end
   local key, why = find_packet(fence, args[1], args[2])
   if not key then return why end
@@ -54,7 +54,7 @@ end
 
 -- read_closing(limit): packed {id...} of packets that are closing: whoever asked for it may not come back.
 local function read_closing(keys, args)
-  local fence = open_fence(keys[1])
+  local fence = open_fence(keys, args)
   if not fence then return STALE end
   return cmsgpack.pack(redis.call('SRANDMEMBER', fence.prefix .. 'closing', args[1]))
 end
@@ -67,7 +67,7 @@ end
 -- read_claims(identity, id, after, limit): packed {claims, last}; a claim is {owner, share, sequence, at}, in the order of
 -- sequence, those above `after`; `last` is the sequence that was looked at last, 0 where there is no more.
 local function read_claims(keys, args)
-  local fence = open_fence(keys[1])
+  local fence = open_fence(keys, args)
   if not fence then return STALE end
   local key, why = find_packet(fence, args[1], args[2])
   if not key then return why end
@@ -92,7 +92,7 @@ end
 -- read_claim(identity, id, owner): packed {entry or 0, claims}: the entry that still holds the claim unconfirmed; claims
 -- = {} or {{owner, share, sequence, at}}.
 local function read_claim(keys, args)
-  local fence = open_fence(keys[1])
+  local fence = open_fence(keys, args)
   if not fence then return STALE end
   local key, why = find_packet(fence, args[1], args[2])
   if not key then return why end
@@ -104,7 +104,7 @@ end
 
 -- read_operation(identity): packed {id, the entry that still holds it unconfirmed or 0, terms} of an operation of any kind.
 local function read_operation(keys, args)
-  local fence = open_fence(keys[1])
+  local fence = open_fence(keys, args)
   if not fence then return STALE end
   local held = redis.call('HMGET', fence.prefix .. 'op:' .. args[1], 'id', 'entry', 'terms')
   if not held[1] then return 'MISSING' end

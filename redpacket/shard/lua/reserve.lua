@@ -74,7 +74,7 @@ end
 local decide = { claim = decide_claim, close = decide_close, operation = decide_operation }
 
 local function reserve(keys, args)
-  local fence = open_fence(keys[1])
+  local fence = open_fence(keys, args)
   if not fence then return STALE end
   local outbox_max, stalled_ms, confirms, items = unpack(cmsgpack.unpack(args[1]))
   -- Before anything is decided: what is confirmed now need not be waited for. It stands whatever follows.

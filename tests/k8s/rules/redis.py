@@ -19,6 +19,10 @@ def redis_is_one_process(objects: Objects) -> Iterator[str]:
     redis = find(objects, "StatefulSet", "redis")
     if redis["spec"].get("replicas") != 1:
         yield f"{redis['spec'].get('replicas')} replicas"
+    # Also where somebody scales the set by hand.
+    selector = find(objects, "Service", "redis")["spec"]["selector"]
+    if selector.get("statefulset.kubernetes.io/pod-name") != "redis-0":
+        yield f"its name may lead to several: {selector}"
     for it in of_kind(objects, "Deployment", "StatefulSet"):
         images = [container["image"] for container in it["spec"]["template"]["spec"]["containers"]]
         if it is not redis and any("redis" in image or "valkey" in image for image in images):
