@@ -13,7 +13,7 @@ from msgspec import structs
 from redpacket.commit.path import CommitPath
 from redpacket.ids import OperationId
 from redpacket.log.producer import LogUnavailableError
-from redpacket.ops.logs import LINES_MAX, RatedLines
+from redpacket.ops.rated_lines import LIBRARY_LINES_MAX, RatedLines
 from redpacket.shard.client import ShardClosedError
 from tests.deployment import LONG_S, Deployment
 from tests.proxy import proxied
@@ -88,6 +88,6 @@ async def test_a_kafka_that_was_stopped_is_asked_now_and_then_and_libraries_say_
                             await asyncio.sleep(_DOWN_S)
                     assert proxy.accepted - connections < _CONNECTIONS_MAX
                     assert lines.said < _SAID_MAX
-                    assert lines.written <= _PLACES_MAX * LINES_MAX
+                    assert lines.written <= _PLACES_MAX * LIBRARY_LINES_MAX
                     await kafka.wait_ready(LONG_S)
                 await behind.settled(worker)
