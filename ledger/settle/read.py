@@ -58,7 +58,7 @@ async def _read_packets(
 ) -> None:
     days = [known.date for known in packets.values()]
     identities = [bytes.fromhex(known.identity) for known in packets.values()]
-    for row in await connection.fetch(QUERIES["held_packets"], days, list(packets), identities):
+    for row in await connection.fetch(QUERIES["held_packets"], days, list(packets), identities, list(set(days))):
         state.packets[row["id"]] = PacketRow(
             row["id"],
             _decode_packet_terms(row["terms"]),
@@ -86,7 +86,7 @@ async def _read_claims(
     days = [date_of(claim.packet) for claim in claims]
     packets, shares = [claim.packet for claim in claims], [claim.share for claim in claims]
     owners = [claim.owner for claim in claims]
-    for row in await connection.fetch(QUERIES["held_claims"], days, packets, shares, owners):
+    for row in await connection.fetch(QUERIES["held_claims"], days, packets, shares, owners, list(set(days))):
         claim = ClaimRow(
             row["packet"],
             row["share"],

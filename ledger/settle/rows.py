@@ -87,6 +87,7 @@ def dead_letter_row(shard: int, letter: DeadLetter) -> Row:
 
 
 def moved_packets(packets: Iterable[PacketRow]) -> tuple[list[object], ...]:
-    """What has changed, as columns for `move_packets`."""
+    """What has changed, as columns for `move_packets`, and the days of all."""
     rows = [(date_of(packet.id), packet.id, *_moving(packet)) for packet in packets]
-    return tuple(list(column) for column in zip(*rows, strict=True))
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    return *columns, list(set(columns[0]))

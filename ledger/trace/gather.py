@@ -10,6 +10,7 @@ from msgspec import msgpack
 from ledger.trace.log import LogReader, reading_log
 from ledger.trace.redis import RedisReader
 from ledger.trace.story import Letter, Posting, Side, Step, Story
+from redpacket.books.database import ONLY_ITS_DAYS
 from redpacket.events import PacketTerms, Terms
 from redpacket.ids import OperationId, date_of, parse_id, shard_of
 from redpacket.settings import Settings
@@ -21,6 +22,8 @@ _decode_terms = msgpack.Decoder(Terms).decode
 _CLAIMS_TOLD_MAX = 5
 # Anybody may give all his requests one id.
 _POSTINGS_TOLD_MAX = 100
+# Looked through by one statement, which locks their partitions.
+_DAYS_AT_ONCE = 32
 
 
 class UntraceableError(Exception):
@@ -35,7 +38,9 @@ async def gather_story(settings: Settings, id: str, owner: str | None) -> Story:
     """
     async with AsyncExitStack() as resources:
         timeout_s = settings.postgres_timeout_ms / 1000
-        connection = await asyncpg.connect(settings.postgres_url, timeout=timeout_s, command_timeout=5 * timeout_s)
+        connection = await asyncpg.connect(
+            settings.postgres_url, timeout=timeout_s, command_timeout=5 * timeout_s, server_settings=ONLY_ITS_DAYS
+        )
         resources.callback(connection.terminate)
         (deployment,) = await connection.fetch("SELECT topic, shards FROM deployment")
         client = ShardClient(settings)
@@ -56,7 +61,7 @@ class _Tracer:
         self._shards = shards
 
     async def request(self, id: str) -> Story:
-        rows = await self._fetch("postings_of_request", id, _POSTINGS_TOLD_MAX + 1)
+        rows = await self._of_request(id)
         if not rows:
             raise UntraceableError(
                 f"nothing in the ledger was asked for by a request {id}. What is not settled yet is found by the"
@@ -64,6 +69,17 @@ class _Tracer:
             )
         steps = tuple([await self._settled(row) for row in rows[:_POSTINGS_TOLD_MAX]])
         return Story(f"request {id}", steps, more=len(rows) > _POSTINGS_TOLD_MAX)
+
+    async def _of_request(self, id: str) -> list[asyncpg.Record]:
+        """Its postings, and one more than are told: of all days, those of the newest first."""
+        days = [row["day"] for row in await self._fetch("days")]
+        rows: list[asyncpg.Record] = []
+        for first in range(0, len(days), _DAYS_AT_ONCE):
+            more = _POSTINGS_TOLD_MAX + 1 - len(rows)
+            if more <= 0:
+                break
+            rows += await self._fetch("postings_of_request", id, more, days[first : first + _DAYS_AT_ONCE])
+        return sorted(rows, key=lambda row: (row["at"], row["shard"], row["kafka_offset"], row["item"]))
 
     async def operation(self, id: OperationId, owner: str | None) -> Story:
         rows = await self._postings(id)

@@ -1,0 +1,195 @@
+"""What a statement costs Postgres does not grow with the days of service: it looks at the days that it needs."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import asyncpg
+import pytest
+from msgspec import Struct
+
+from ledger.owner.conservation import Conservation
+from redpacket.books.database import ONLY_ITS_DAYS
+from redpacket.ids import OperationId
+from redpacket.sql import read_queries
+from service.statements import Statements
+from tests.audited import assert_holds, audited
+from tests.deployment import LONG_S, Deployment, Worker, claimed
+from tests.history import OWNER, make_history, past_days
+
+# Those of the ledger's rooms, each by its name; what the audit reads is the whole ledger, by design.
+ROOMS = ("redpacket.books", "ledger.settle", "ledger.owner", "ledger.trace", "ledger.deadletters")
+# How the worker's connection plans.
+SESSION = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off", "jit": "off", **ONLY_ITS_DAYS}
+
+
+class Cost(Struct, frozen=True):
+    """`locks`: tables and indexes that it locks; `blocks`: looked at to make its plan, and to run it."""
+
+    locks: int
+    blocks: int
+
+
+@asynccontextmanager
+async def planning_as_a_worker(deployment: Deployment) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(deployment.settings.postgres_url, server_settings=SESSION)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+async def cost_of(connection: asyncpg.Connection, sql: str, *args: Any) -> Cost:
+    transaction = connection.transaction()
+    await transaction.start()
+    try:
+        await connection.fetch(sql, *args)
+        locks = await connection.fetchval(
+            "SELECT count(DISTINCT l.relation) FROM pg_locks l JOIN pg_class c ON c.oid = l.relation"
+            " WHERE l.pid = pg_backend_pid() AND c.relnamespace = 'public'::regnamespace"
+        )
+        # Twice: the first look at a table fills the session's memory of it.
+        for _ in range(2):
+            await connection.execute("SAVEPOINT before")
+            explained = await connection.fetchval(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {sql}", *args)
+            await connection.execute("ROLLBACK TO before")
+    finally:
+        await transaction.rollback()
+    (plan,) = json.loads(explained)
+    return Cost(locks, sum(_blocks(it) for it in (plan["Plan"], plan.get("Planning", {}))))
+
+
+def _blocks(counted: Mapping[str, Any]) -> int:
+    return int(counted.get("Shared Hit Blocks", 0)) + int(counted.get("Shared Read Blocks", 0))
+
+
+def arguments(shard: int, packet: OperationId, account: int) -> dict[str, tuple[Any, ...]]:
+    """Of every statement, about today's packet and the wallet of its owner."""
+    id, day, days, identity = str(packet), packet.date, [packet.date], bytes.fromhex(packet.identity)
+    now = datetime.now(UTC)
+    return {
+        "redpacket.books deployment": (),
+        "redpacket.books newest_migration": (),
+        "redpacket.books known_identities": (shard, [identity]),
+        "redpacket.books operation_snapshots": (shard, [identity], days),
+        "redpacket.books due_packets": (shard, now, now - timedelta(days=30), "", 200),
+        "redpacket.books open_packets": (days, [id]),
+        "redpacket.books wallet_snapshots": (shard, [OWNER]),
+        "redpacket.books settled_up_to": (),
+        "redpacket.books wallet": (shard, OWNER),
+        "redpacket.books wallet_days": (shard, OWNER, 0, 16, False),
+        "redpacket.books account_entries": (account, 0, 2**40, 2, days),
+        "redpacket.books settled_operations": ([identity],),
+        "redpacket.books settled_shares": (day, id, [1]),
+        "redpacket.books packet_conservation": (day, id),
+        "redpacket.books ending_days": (shard,),
+        "redpacket.books conservation": (shard, days),
+        "redpacket.books ledger_totals": (),
+        "redpacket.books locks": (),
+        "ledger.settle ensure_day": (day,),
+        "ledger.settle position": (shard,),
+        "ledger.settle advance": (shard, 0, 1),
+        "ledger.settle finish": (shard, 1, bytes(32), 0),
+        "ledger.settle held_operations": ([identity],),
+        "ledger.settle held_packets": (days, [id], [identity], days),
+        "ledger.settle held_claims": (days, [id], [1], ["alice"], days),
+        "ledger.settle open_accounts": ([shard], [OWNER], ["wallet"]),
+        "ledger.settle move_accounts": ([shard], [OWNER], ["wallet"], [0], [0], [0]),
+        "ledger.settle move_packets": (days, [id], ["open"], [1], [1], [1], [0], [None], days),
+        "ledger.settle hold": (shard, 10**9, "", "", b""),
+        "ledger.owner take_epoch": (shard, 0),
+        "ledger.owner fence_settled": (shard, 0),
+        "ledger.owner epochs_shut": (),
+        "ledger.owner forget_ending": (shard, [now], [id]),
+        "ledger.owner next_to_seal": (date.min,),
+        "ledger.owner has_open_packets": (day,),
+        "ledger.owner highest_account": (),
+        "ledger.owner keep_account_day": (day, 1, 10_000),
+        "ledger.owner seal_day": (day,),
+        "ledger.trace operation": (id,),
+        "ledger.trace postings_of_operation": (day, id, OWNER, "escrow", shard),
+        "ledger.trace days": (),
+        "ledger.trace postings_of_request": ("nobody's", 100, days),
+        "ledger.trace letters_of": (id,),
+        "ledger.trace next_offset": (shard,),
+        "ledger.deadletters letters": (True,),
+        "ledger.deadletters letter": (shard, 0, 0),
+        "ledger.deadletters lock_letter": (shard, 0, 0),
+        "ledger.deadletters decide": (shard, 0, 0, "rejected"),
+        "ledger.deadletters shut": (shard,),
+        "ledger.deadletters epochs": (shard,),
+        "ledger.deadletters outcome": (shard, 0),
+    }
+
+
+async def costs(deployment: Deployment, packet: OperationId) -> dict[str, Cost]:
+    shard = deployment.shard_of(OWNER)
+    (wallet,) = await deployment.rows("SELECT id FROM account WHERE owner = $1 AND kind = 'wallet'", OWNER)
+    asked = arguments(shard, packet, wallet["id"])
+    statements = {f"{room} {name}": sql for room in ROOMS for name, sql in read_queries(room).items()}
+    assert statements.keys() == asked.keys(), "a statement that is not asked is not known to stay within its days"
+    async with planning_as_a_worker(deployment) as connection:
+        return {name: await cost_of(connection, sql, *asked[name]) for name, sql in statements.items()}
+
+
+async def sealed(deployment: Deployment, unsealed: int = 0) -> None:
+    """Waits until all past days but so many, and those that are not over for long enough, are sealed."""
+    wanted = (
+        "SELECT count(*) AS days FROM ledger_day WHERE sealed_at IS NULL AND day < (now() AT TIME ZONE 'UTC')::date - 1"
+    )
+    async with asyncio.timeout(LONG_S):
+        while (await deployment.rows(wanted))[0]["days"] > unsealed:
+            await asyncio.sleep(0.1)
+
+
+@pytest.mark.parametrize("days", [60, pytest.param(1_000, marks=pytest.mark.long)])
+async def test_no_statement_looks_at_more_after_many_days_of_service_than_on_the_first(
+    deployment: Deployment, days: int
+) -> None:
+    async with deployment.ledger(), deployment.worker() as worker:
+        packet = await deployment.sent(worker, OWNER, 10, 2)
+        claimed(await worker.path.claim_share(packet, OWNER))
+        await deployment.settled(worker)
+        first = await costs(deployment, packet)
+        stuck = past_days(days)[days // 2]
+        packets = await make_history(deployment, worker, past_days(days), frozenset({stuck}))
+        # The one that was left open is found, however long ago it was due: it is ended.
+        ended = "SELECT state FROM packet WHERE id = $1 AND day = $2 AND state = 'expired'"
+        async with asyncio.timeout(LONG_S):
+            while not await deployment.rows(ended, str(packets[days // 2]), stuck):
+                await asyncio.sleep(0.1)
+        await deployment.settled(worker)
+        await sealed(deployment)
+        await deployment.rows("ANALYZE")
+        now = await costs(deployment, packet)
+        grown = {
+            name: (first[name], cost)
+            for name, cost in now.items()
+            # A block or two more is one level more of an index.
+            if cost.locks > first[name].locks or cost.blocks > max(first[name].blocks * 4 / 3, first[name].blocks + 6)
+        }
+        assert grown == {}
+
+        await _the_statement_is_whole(deployment, worker, days)
+        await Conservation(worker.books).compare(deployment.shard_of(OWNER))
+    assert_holds(await audited(deployment.settings))
+
+
+async def _the_statement_is_whole(deployment: Deployment, worker: Worker, days: int) -> None:
+    statements = Statements(deployment.settings, worker.books)
+    entries, after = [], 0
+    while True:
+        page = await statements.list_entries(OWNER, after, 100)
+        entries += page.entries
+        if page.next is None:
+            break
+        assert len(page.entries) == 100
+        after = int(page.next)
+    (wallet,) = await deployment.rows(
+        "SELECT version, credits_minor - debits_minor AS minor FROM account WHERE owner = $1 AND kind = 'wallet'", OWNER
+    )
+    assert len(entries) == wallet["version"] > 4 * days
+    assert entries[-1].balance_after == sum(it.amount for it in entries) == wallet["minor"]
