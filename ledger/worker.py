@@ -20,6 +20,7 @@ from ledger.owner.shut import ShutEpochs
 from ledger.settle.transaction import Settler
 from redpacket.books.database import ONLY_ITS_DAYS, Books, keep_session
 from redpacket.books.deployment import check_deployment, read_keys
+from redpacket.books.locks import lock_shortage
 from redpacket.commit.parts import start_parts
 from redpacket.ids import shard_of
 from redpacket.log.topic import cluster_id
@@ -62,6 +63,8 @@ async def _run(settings: Settings, stop: asyncio.Event) -> None:
         resources.push_async_callback(books.aclose)
         keys = read_keys(settings)
         deployment = await check_deployment(books, settings, keys, await cluster_id(settings))
+        if shortage := await lock_shortage(books):
+            logger.warning("%s", shortage)
 
         timeout_s = settings.postgres_timeout_ms / 1000
         pool = await asyncpg.create_pool(

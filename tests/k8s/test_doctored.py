@@ -286,6 +286,12 @@ _DOCTORED = (
         "spec postgresql parameters max_connections",
         "400",
     ),
+    Doctored(
+        scale.postgres_has_room_for_the_locks_of_years,
+        "dev",
+        "Cluster postgres",
+        "spec postgresql parameters max_locks_per_transaction",
+    ),
     Doctored(scale.lag_is_asked_for_where_it_is, "rehearsal", "ScaledObject ledger", "metadata namespace", "redpacket"),
     Doctored(
         scale.lag_is_asked_for_where_it_is, "production", "ScaledObject ledger", "spec triggers 0 type", "apache-kafka"

@@ -34,6 +34,7 @@ RULES: tuple[Rule, ...] = (
     scale.no_calendar_asks_for_more_than_may_be,
     scale.one_hand_scales_each_workload,
     scale.postgres_has_connections_for_all,
+    scale.postgres_has_room_for_the_locks_of_years,
     scale.lag_is_asked_for_where_it_is,
     stores.copies_are_no_more_than_brokers,
     stores.kafka_keeps_every_record,
