@@ -18,7 +18,7 @@ from ledger.owner.relay import Relay
 from ledger.owner.seal import DaySealer
 from ledger.owner.shut import ShutEpochs
 from ledger.settle.transaction import Settler
-from redpacket.books.database import ONLY_ITS_DAYS, Books, keep_session
+from redpacket.books.database import Books, keep_session
 from redpacket.books.deployment import check_deployment, read_keys
 from redpacket.books.locks import lock_shortage
 from redpacket.commit.parts import start_parts
@@ -73,7 +73,7 @@ async def _run(settings: Settings, stop: asyncio.Event) -> None:
             max_size=_CONNECTIONS_MAX,
             timeout=timeout_s,
             command_timeout=timeout_s,
-            server_settings=_ALWAYS_BY_KEY | ONLY_ITS_DAYS | _NEVER_HOLD,
+            server_settings=_ALWAYS_BY_KEY | _NEVER_HOLD,
             reset=keep_session,
         )
         resources.callback(pool.terminate)

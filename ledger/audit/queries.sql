@@ -2,7 +2,7 @@
 -- The audit reads whole tables. A planner that knows nothing of a new day yet would look up each posting's claim by its
 -- packet alone, ten thousand times ten thousand; what is to be looked up by key says so (LATERAL ... OFFSET 0).
 SELECT set_config('work_mem', '64MB', false), set_config('statement_timeout', $1, false),
-    set_config('enable_nestloop', 'off', false), set_config('plan_cache_mode', 'force_custom_plan', false)
+    set_config('enable_nestloop', 'off', false)
 
 -- name: make_confirmed
 -- What Redis holds as confirmed, for this session only: a table so that Postgres compares it, and nobody's memory is filled.

@@ -33,7 +33,7 @@ class Conservation:
         (ending,) = await self._books.rows("ending_days", shard)
         days: list[date] = ending["days"]
         while True:
-            (held,) = await self._books.rows("conservation", shard, days)
+            (held,) = await self._books.rows("conservation", shard, days=days)
             # A packet may have been sent meanwhile, the first of its day.
             if set(held["days"]) <= set(days):
                 return held

@@ -42,8 +42,8 @@ class PacketEnds:
         due = await self._books.rows("due_packets", shard, now, utc(0), "", _AT_ONCE)
         while due:
             ids = [row["id"] for row in due]
-            days = list({row["day"] for row in due})
-            still_open = {row["id"] for row in await self._books.rows("open_packets", days, ids)}
+            days = {row["day"] for row in due}
+            still_open = {row["id"] for row in await self._books.rows("open_packets", ids, days=days)}
             # A packet that is over stays so: nobody has to look at it again.
             over = [row for row in due if row["id"] not in still_open]
             if over:

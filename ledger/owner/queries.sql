@@ -24,7 +24,7 @@ SELECT min(day) AS day FROM ledger_day
 WHERE sealed_at IS NULL AND day < (now() AT TIME ZONE 'UTC')::date - 1 AND day > $1
 
 -- name: has_open_packets
-SELECT EXISTS (SELECT FROM packet WHERE day = $1 AND state = 'open')
+SELECT EXISTS (SELECT FROM packet WHERE day = ANY(:days) AND state = 'open')
 
 -- name: highest_account
 SELECT coalesce(max(id), 0) FROM account
@@ -32,13 +32,13 @@ SELECT coalesce(max(id), 0) FROM account
 -- name: keep_account_day
 -- Where the wallets of some accounts moved on a day. Again so where something was settled late: only the end has moved.
 INSERT INTO account_day (account, first_version, last_version, day)
-SELECT moved.account, min(moved.version), max(moved.version), $1::date FROM (
-    SELECT debit_account AS account, debit_version AS version
-    FROM posting WHERE day = $1::date AND debit_account BETWEEN $2 AND $3
+SELECT moved.account, min(moved.version), max(moved.version), moved.day FROM (
+    SELECT debit_account AS account, debit_version AS version, day
+    FROM posting WHERE day = ANY(:days) AND debit_account BETWEEN $1 AND $2
     UNION ALL
-    SELECT credit_account, credit_version FROM posting WHERE day = $1 AND credit_account BETWEEN $2 AND $3
+    SELECT credit_account, credit_version, day FROM posting WHERE day = ANY(:days) AND credit_account BETWEEN $1 AND $2
 ) moved JOIN account ON account.id = moved.account AND account.kind = 'wallet'
-GROUP BY moved.account
+GROUP BY moved.account, moved.day
 ORDER BY moved.account
 ON CONFLICT (account, first_version) DO UPDATE SET last_version = excluded.last_version
 WHERE account_day.last_version < excluded.last_version

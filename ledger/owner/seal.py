@@ -7,7 +7,7 @@ from datetime import date
 
 import asyncpg
 
-from redpacket.sql import read_queries
+from redpacket.sql import of_days, read_queries
 
 _QUERIES = read_queries("ledger.owner")
 # One of them does it for all shards.
@@ -28,11 +28,12 @@ class DaySealer:
             return
         day: date | None = date.min
         while day := await self._pool.fetchval(_QUERIES["next_to_seal"], day):
-            if not await self._pool.fetchval(_QUERIES["has_open_packets"], day):
+            if not await self._pool.fetchval(of_days(_QUERIES["has_open_packets"], [day])):
                 await self._seal(day)
 
     async def _seal(self, day: date) -> None:
         highest = await self._pool.fetchval(_QUERIES["highest_account"])
+        keep = of_days(_QUERIES["keep_account_day"], [day])
         for first in range(1, highest + 1, _ACCOUNTS_AT_ONCE):
-            await self._pool.execute(_QUERIES["keep_account_day"], day, first, first + _ACCOUNTS_AT_ONCE - 1)
+            await self._pool.execute(keep, first, first + _ACCOUNTS_AT_ONCE - 1)
         await self._pool.execute(_QUERIES["seal_day"], day)

@@ -87,7 +87,6 @@ def dead_letter_row(shard: int, letter: DeadLetter) -> Row:
 
 
 def moved_packets(packets: Iterable[PacketRow]) -> tuple[list[object], ...]:
-    """What has changed, as columns for `move_packets`, and the days of all."""
+    """What has changed, as columns for `move_packets`."""
     rows = [(date_of(packet.id), packet.id, *_moving(packet)) for packet in packets]
-    columns = [list(column) for column in zip(*rows, strict=True)]
-    return *columns, list(set(columns[0]))
+    return tuple(list(column) for column in zip(*rows, strict=True))

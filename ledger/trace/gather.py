@@ -1,7 +1,8 @@
 """Gathers an operation's story from the ledger, the log and Redis; `redpacket trace` tells it."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AsyncExitStack
+from datetime import date
 from typing import Any
 
 import asyncpg
@@ -10,12 +11,11 @@ from msgspec import msgpack
 from ledger.trace.log import LogReader, reading_log
 from ledger.trace.redis import RedisReader
 from ledger.trace.story import Letter, Posting, Side, Step, Story
-from redpacket.books.database import ONLY_ITS_DAYS
 from redpacket.events import PacketTerms, Terms
-from redpacket.ids import OperationId, date_of, parse_id, shard_of
+from redpacket.ids import OperationId, parse_id, shard_of
 from redpacket.settings import Settings
 from redpacket.shard.client import ShardClient
-from redpacket.sql import read_queries
+from redpacket.sql import of_days, read_queries
 
 _QUERIES = read_queries("ledger.trace")
 _decode_terms = msgpack.Decoder(Terms).decode
@@ -38,9 +38,7 @@ async def gather_story(settings: Settings, id: str, owner: str | None) -> Story:
     """
     async with AsyncExitStack() as resources:
         timeout_s = settings.postgres_timeout_ms / 1000
-        connection = await asyncpg.connect(
-            settings.postgres_url, timeout=timeout_s, command_timeout=5 * timeout_s, server_settings=ONLY_ITS_DAYS
-        )
+        connection = await asyncpg.connect(settings.postgres_url, timeout=timeout_s, command_timeout=5 * timeout_s)
         resources.callback(connection.terminate)
         (deployment,) = await connection.fetch("SELECT topic, shards FROM deployment")
         client = ShardClient(settings)
@@ -78,7 +76,7 @@ class _Tracer:
             more = _POSTINGS_TOLD_MAX + 1 - len(rows)
             if more <= 0:
                 break
-            rows += await self._fetch("postings_of_request", id, more, days[first : first + _DAYS_AT_ONCE])
+            rows += await self._fetch("postings_of_request", id, more, days=days[first : first + _DAYS_AT_ONCE])
         return sorted(rows, key=lambda row: (row["at"], row["shard"], row["kafka_offset"], row["item"]))
 
     async def operation(self, id: OperationId, owner: str | None) -> Story:
@@ -97,8 +95,8 @@ class _Tracer:
         steps = steps or await self._unsettled(id, None)
         return Story(f"operation {id}", _or_nothing(steps, letters), letters, len(claims) - len(told))
 
-    async def _fetch(self, query: str, *args: Any) -> Sequence[asyncpg.Record]:
-        rows: Sequence[asyncpg.Record] = await self._connection.fetch(_QUERIES[query], *args)
+    async def _fetch(self, query: str, *args: Any, days: Collection[date] = ()) -> Sequence[asyncpg.Record]:
+        rows: Sequence[asyncpg.Record] = await self._connection.fetch(of_days(_QUERIES[query], days), *args)
         return rows
 
     async def _postings(self, id: OperationId) -> Sequence[asyncpg.Record]:
@@ -110,7 +108,7 @@ class _Tracer:
             account = (terms.owner, "escrow", id.shard)
         else:
             account = (terms.owner, "wallet", shard_of(terms.owner, self._shards))
-        return await self._fetch("postings_of_operation", date_of(str(id)), str(id), *account)
+        return await self._fetch("postings_of_operation", str(id), *account, days=[id.date])
 
     async def _settled(self, row: asyncpg.Record) -> Step:
         posting = _posting(row)

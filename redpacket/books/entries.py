@@ -44,5 +44,5 @@ async def wallet_entries(books: Books, shard: int, owner: str, after: int, limit
 async def _read_days(books: Books, days: asyncpg.Record, after: int, limit: int) -> list[asyncpg.Record]:
     """What follows version `after` without a gap."""
     below = days["below"] or _NO_VERSION
-    rows = await books.rows("account_entries", days["account"], after, below, limit, days["days"])
+    rows = await books.rows("account_entries", days["account"], after, below, limit, days=days["days"])
     return [row for place, row in enumerate(rows, after + 1) if row["version"] == place]

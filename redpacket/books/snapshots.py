@@ -67,7 +67,7 @@ async def known_identities(books: Books, shard: int, identities: list[str]) -> K
 async def operation_snapshots(books: Books, shard: int, known_days: Mapping[str, date]) -> OperationSnapshots:
     """`known_days`: identities, each with the day of its creation (KnownIdentities)."""
     identities = [bytes.fromhex(identity) for identity in known_days]
-    rows = await books.rows("operation_snapshots", shard, identities, list(set(known_days.values())))
+    rows = await books.rows("operation_snapshots", shard, identities, days=set(known_days.values()))
     known = {row["identity"].hex(): _known(row) for row in rows if row["identity"] is not None}
     return OperationSnapshots(rows[0]["next_offset"], known)
 
