@@ -32,8 +32,8 @@ async def make_history(
         (fenced,) = await deployment.rows("SELECT epoch_fenced FROM shard WHERE shard = $1", shard)
         for number, day in enumerate(days[start : start + _DAYS_AT_ONCE], start):
             ordinal = (day - _EPOCH_DAY).days
-            packet = OperationId(shard, ordinal, f"{number:031x}a")
-            top_up = OperationId(shard, ordinal, f"{number:031x}b")
+            packet = OperationId(shard, ordinal, f"{ordinal:031x}a")
+            top_up = OperationId(shard, ordinal, f"{ordinal:031x}b")
             events = await _events(worker, top_up, packet, closed=day not in left_open)
             await worker.producer.append(
                 shard, Batch(fenced["epoch_fenced"], number + 1, ordinal * 86_400_000 + number, events)
