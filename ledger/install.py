@@ -10,6 +10,7 @@ from msgspec.structs import astuple
 from ledger.migrate import migrate
 from redpacket.books.database import Books
 from redpacket.books.deployment import Deployment, check_deployment, describe_deployment, read_keys
+from redpacket.books.locks import lock_shortage
 from redpacket.log.topic import cluster_id, create_topic
 from redpacket.settings import Settings
 from redpacket.shard.mark import redis_name
@@ -25,7 +26,7 @@ async def install(settings: Settings, say: Callable[[str], None]) -> Deployment:
     connection = await asyncpg.connect(settings.postgres_url, timeout=_CONNECT_TIMEOUT_S)
     try:
         # Holds a lock until the connection is closed: of two who install at once, one finds all of it there.
-        for name in await migrate(connection):
+        for name in await migrate(connection, say):
             say(f"applied {name}")
         if await connection.fetchval("SELECT count(*) FROM deployment") == 0:
             # The nonce: another installation on the same Kafka can never be taken for this one.
@@ -43,7 +44,10 @@ async def install(settings: Settings, say: Callable[[str], None]) -> Deployment:
     books = Books(settings)
     await books.start()
     async with aclosing(books):
-        return await check_deployment(books, settings, keys, cluster)
+        installed = await check_deployment(books, settings, keys, cluster)
+        if shortage := await lock_shortage(books):
+            say(shortage)
+        return installed
 
 
 async def _insert(connection: asyncpg.Connection, deployment: Deployment) -> None:

@@ -15,11 +15,13 @@ from ledger.owner.housekeeping import Chore, Housekeeping
 from ledger.owner.janitor import Janitor
 from ledger.owner.open import Opener
 from ledger.owner.relay import Relay
+from ledger.owner.seal import DaySealer
 from ledger.owner.shut import ShutEpochs
 from ledger.owner.standing import keep_ending_standing_sessions
 from ledger.settle.transaction import Settler
 from redpacket.books.database import Books, keep_session
 from redpacket.books.deployment import check_deployment, read_keys
+from redpacket.books.locks import lock_shortage
 from redpacket.commit.parts import start_parts
 from redpacket.commit.place import check_redis, deployments_redis
 from redpacket.ids import shard_of
@@ -36,6 +38,7 @@ _CONNECTIONS_MAX = 8
 _ALWAYS_BY_KEY = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off", "jit": "off"}
 _RELAY_PAUSE_S = 0.25
 _ENDS_PAUSE_S = 1.0
+_SEALING_PAUSE_S = 5.0
 # It reads all open packets of a shard.
 _CONSERVATION_PAUSE_S = 30.0
 # A worker that is stopped or cut off in the middle of a transaction must not hold its shards' rows against the next
@@ -68,6 +71,8 @@ async def _run(settings: Settings, stop: asyncio.Event) -> None:
         resources.push_async_callback(books.aclose)
         keys = read_keys(settings)
         deployment = await check_deployment(books, settings, keys, await cluster_id(settings))
+        if shortage := await lock_shortage(books):
+            logger.warning("%s", shortage)
 
         timeout_s = settings.postgres_timeout_ms / 1000
         pool = await asyncpg.create_pool(
@@ -85,11 +90,12 @@ async def _run(settings: Settings, stop: asyncio.Event) -> None:
         await check_redis(parts.client, settings, mark)
 
         group = await resources.enter_async_context(asyncio.TaskGroup())
-        ends = PacketEnds(parts.client, books, parts.path)
+        ends = PacketEnds(parts.client, books, pool, parts.path)
         chores = (
             Chore("relay", Relay(parts.client, parts.repeater).relay, _RELAY_PAUSE_S),
             Chore("closing", ends.finish_closing, _ENDS_PAUSE_S),
             Chore("expiry", ends.expire, _ENDS_PAUSE_S),
+            Chore("sealing days", DaySealer(pool).seal, _SEALING_PAUSE_S),
             Chore("conservation", Conservation(books).compare, _CONSERVATION_PAUSE_S),
         )
         shut = ShutEpochs(pool)

@@ -190,7 +190,7 @@ async def _check_ledger(settings: Settings, packet: dict[str, Any], claims: dict
     async with aclosing(books):
         async with asyncio.timeout(_PATIENCE_S):
             while True:
-                row = await books.row("packet_conservation", date_of(packet["id"]), packet["id"])
+                row = await books.row("packet_conservation", packet["id"], days=[date_of(packet["id"])])
                 if row is not None and row["claims"] >= len(claims):
                     break
                 await asyncio.sleep(_LOOK_AGAIN_S)

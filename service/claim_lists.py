@@ -76,7 +76,7 @@ class ClaimLists:
         if not claims:
             return set()
         try:
-            rows = await self._books.rows("settled_shares", id.date, str(id), [claim.share for claim in claims])
+            rows = await self._books.rows("settled_shares", str(id), [claim.share for claim in claims], days=[id.date])
         except BooksUnavailableError:
             return set()  # the list itself comes from Redis: it is not refused because the ledger is away
         return {row["share"] for row in rows}

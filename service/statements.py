@@ -3,6 +3,7 @@
 from msgspec import UNSET
 
 from redpacket.books.database import Books
+from redpacket.books.entries import wallet_entries
 from redpacket.ids import posting_id, shard_of, unix_ms
 from redpacket.settings import Settings
 from service.words import Entry, Statement, time_of
@@ -20,8 +21,7 @@ class Statements:
         """
         shard = shard_of(owner, self._settings.shards)
         # One more than asked for, to know whether there is one.
-        rows = await self._books.rows("wallet_entries", shard, owner, after, limit + 1)
-        moved = [row for row in rows if row["version"] is not None]
+        read = await wallet_entries(self._books, shard, owner, after, limit + 1)
         entries = [
             Entry(
                 id=posting_id(row["shard"], row["kafka_offset"], row["item"]),
@@ -32,7 +32,7 @@ class Statements:
                 at=time_of(unix_ms(row["at"])),
                 settled_at=time_of(unix_ms(row["settled_at"])) if row["settled_at"] else UNSET,
             )
-            for row in moved[:limit]
+            for row in read.rows[:limit]
         ]
-        next = str(moved[limit - 1]["version"]) if len(moved) > limit else None
-        return Statement(self._settings.currency, entries, next, time_of(unix_ms(rows[0]["as_of"])))
+        next = str(read.rows[limit - 1]["version"]) if len(read.rows) > limit else None
+        return Statement(self._settings.currency, entries, next, time_of(unix_ms(read.as_of)))

@@ -26,6 +26,7 @@ from ledger.audit.settled import wait_settled
 from ledger.audit.snapshot import LedgerSession, ledger_session
 from redpacket.books.database import Books
 from redpacket.books.deployment import check_deployment, read_keys
+from redpacket.books.locks import lock_shortage
 from redpacket.commit.amounts import Amounts
 from redpacket.commit.place import check_redis, deployments_redis
 from redpacket.log.topic import cluster_id
@@ -61,6 +62,8 @@ async def audit(settings: Settings, since: Since, tell: Callable[[str], None]) -
     async with aclosing(books):
         deployment = await check_deployment(books, settings, keys, await cluster_id(settings))
         mark = await deployments_redis(books, deployment)
+        if shortage := await lock_shortage(books, times=1):
+            raise AuditError(shortage)
     findings, amounts = Findings(), Amounts(keys.split_key)
     async with ledger_session(settings) as session, reading_log(settings, deployment.topic) as log:
         await _read_confirmed(settings, mark, session, amounts, findings, tell)

@@ -94,6 +94,13 @@ SELECT format('the escrow of %s (shard %s) has %s, %s is left of its packets', c
 FROM (SELECT * FROM account WHERE kind = 'escrow') a FULL JOIN held h ON h.owner = a.owner AND h.shard = a.shard
 WHERE a.credits_minor - a.debits_minor IS DISTINCT FROM coalesce(h.minor, 0)
 
+-- name: I1_endings
+-- The owner of the shard ends what is in `ending`: what is open and not there would keep its money for ever.
+SELECT format('packet %s is open, and nobody would ever end it: it is not in `ending`, with %s left', k.id,
+    k.total_minor - k.claimed_minor - k.refunded_minor) AS words
+FROM packet k LEFT JOIN ending e ON e.shard = k.shard AND e.expires_at = k.expires_at AND e.id = k.id AND e.day = k.day
+WHERE k.state = 'open' AND e.id IS NULL
+
 -- name: I1_ledger
 -- Over the whole ledger debits = credits, and both are what was posted.
 SELECT format('the accounts have debits %s and credits %s, the postings moved %s', a.debits, a.credits, p.moved) AS words

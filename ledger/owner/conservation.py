@@ -2,6 +2,9 @@
 audit."""
 
 import logging
+from datetime import date
+
+import asyncpg
 
 from redpacket.books.database import Books
 from redpacket.ops import metrics
@@ -15,7 +18,7 @@ class Conservation:
 
     async def compare(self, shard: int) -> None:
         """Raises BooksUnavailableError."""
-        (held,) = await self._books.rows("conservation", shard)
+        held = await self._read(shard)
         unbalanced_minor = held["left_minor"] - held["escrow_minor"]
         metrics.ESCROW.labels(shard).set(held["escrow_minor"])
         metrics.UNBALANCED.labels(shard).set(unbalanced_minor)
@@ -25,3 +28,13 @@ class Conservation:
                 "shard %d: its open packets have %d left, the accounts hold %d for them: run `redpacket audit`",
                 *(shard, held["left_minor"], held["escrow_minor"]),
             )
+
+    async def _read(self, shard: int) -> asyncpg.Record:
+        (ending,) = await self._books.rows("ending_days", shard)
+        days: list[date] = ending["days"]
+        while True:
+            (held,) = await self._books.rows("conservation", shard, days=days)
+            # A packet may have been sent meanwhile, the first of its day.
+            if set(held["days"]) <= set(days):
+                return held
+            days = held["days"]

@@ -46,3 +46,38 @@ SELECT shard, greatest(epoch_shut, epoch_fenced - 1) AS epoch_shut FROM shard
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE datname = current_database() AND usename = current_user AND application_name = current_setting('application_name')
     AND state = 'active' AND wait_event = 'ClientRead' AND state_change < clock_timestamp() - make_interval(secs => $1)
+-- Few shards ever have one.
+SELECT shard, epoch_shut FROM shard WHERE epoch_shut > 0
+
+-- name: forget_ending
+-- Packets that are over.
+DELETE FROM ending e USING unnest($2::timestamptz[], $3::text[]) AS k (expires_at, id)
+WHERE e.shard = $1 AND e.expires_at = k.expires_at AND e.id = k.id
+
+-- name: next_to_seal
+-- The oldest day before yesterday that is not sealed and lies behind $1; null where there is none.
+SELECT min(day) AS day FROM ledger_day
+WHERE sealed_at IS NULL AND day < (now() AT TIME ZONE 'UTC')::date - 1 AND day > $1
+
+-- name: has_open_packets
+SELECT EXISTS (SELECT FROM packet WHERE day = ANY(:days) AND state = 'open')
+
+-- name: highest_account
+SELECT coalesce(max(id), 0) FROM account
+
+-- name: keep_account_day
+-- Where the wallets of some accounts moved on a day. Again so where something was settled late: only the end has moved.
+INSERT INTO account_day (account, first_version, last_version, day)
+SELECT moved.account, min(moved.version), max(moved.version), moved.day FROM (
+    SELECT debit_account AS account, debit_version AS version, day
+    FROM posting WHERE day = ANY(:days) AND debit_account BETWEEN $1 AND $2
+    UNION ALL
+    SELECT credit_account, credit_version, day FROM posting WHERE day = ANY(:days) AND credit_account BETWEEN $1 AND $2
+) moved JOIN account ON account.id = moved.account AND account.kind = 'wallet'
+GROUP BY moved.account, moved.day
+ORDER BY moved.account
+ON CONFLICT (account, first_version) DO UPDATE SET last_version = excluded.last_version
+WHERE account_day.last_version < excluded.last_version
+
+-- name: seal_day
+UPDATE ledger_day SET sealed_at = now() WHERE day = $1 AND sealed_at IS NULL

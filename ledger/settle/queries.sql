@@ -23,7 +23,9 @@ SELECT identity, id, at, terms FROM operation WHERE identity = ANY($1)
 SELECT k.id, o.terms, p.commitment, p.opened_at, p.claimed_shares, p.claimed_minor, p.last_sequence,
     p.state, p.refunded_minor, p.over_at
 FROM unnest($1::date[], $2::text[], $3::bytea[]) AS k (day, id, identity)
-JOIN LATERAL (SELECT * FROM packet WHERE packet.day = k.day AND packet.id = k.id OFFSET 0) p ON true
+JOIN LATERAL (
+    SELECT * FROM packet WHERE packet.day = k.day AND packet.id = k.id AND packet.day = ANY(:days) OFFSET 0
+) p ON true
 JOIN LATERAL (SELECT terms FROM operation WHERE operation.identity = k.identity OFFSET 0) o ON true
 
 -- name: held_claims
@@ -31,9 +33,15 @@ JOIN LATERAL (SELECT terms FROM operation WHERE operation.identity = k.identity 
 SELECT c.packet, c.share, c.owner, c.sequence, c.amount_minor, c.claimed_at
 FROM unnest($1::date[], $2::text[], $3::integer[], $4::text[]) AS k (day, packet, share, owner)
 JOIN LATERAL (
-    (SELECT * FROM claim WHERE claim.day = k.day AND claim.packet = k.packet AND claim.share = k.share OFFSET 0)
+    (
+        SELECT * FROM claim
+        WHERE claim.day = k.day AND claim.packet = k.packet AND claim.share = k.share AND claim.day = ANY(:days) OFFSET 0
+    )
     UNION
-    (SELECT * FROM claim WHERE claim.day = k.day AND claim.packet = k.packet AND claim.owner = k.owner OFFSET 0)
+    (
+        SELECT * FROM claim
+        WHERE claim.day = k.day AND claim.packet = k.packet AND claim.owner = k.owner AND claim.day = ANY(:days) OFFSET 0
+    )
 ) c ON true
 
 -- name: open_accounts
@@ -66,7 +74,7 @@ UPDATE packet SET state = moved.state, claimed_shares = moved.claimed_shares, cl
 FROM unnest($1::date[], $2::text[], $3::text[], $4::integer[], $5::bigint[], $6::integer[], $7::bigint[],
     $8::timestamptz[])
     AS moved (day, id, state, claimed_shares, claimed_minor, last_sequence, refunded_minor, over_at)
-WHERE packet.day = moved.day AND packet.id = moved.id
+WHERE packet.day = moved.day AND packet.id = moved.id AND packet.day = ANY(:days)
 
 -- name: hold
 -- The record that is to be settled next, and no other, waits for a person; again so where its replay has failed.

@@ -11,6 +11,7 @@ from ledger.settle.state import ClaimRow, LedgerState, OperationRow, PacketRow
 from redpacket.events import PacketClosed, PacketOpened, PacketTerms, ShareClaimed, Terms, WalletToppedUp
 from redpacket.ids import OperationId, date_of, parse_id, unix_ms
 from redpacket.log.record import Batch, Record
+from redpacket.sql import of_days
 
 _decode_terms = msgpack.Decoder(Terms).decode
 _decode_packet_terms = msgpack.Decoder(PacketTerms).decode
@@ -58,7 +59,7 @@ async def _read_packets(
 ) -> None:
     days = [known.date for known in packets.values()]
     identities = [bytes.fromhex(known.identity) for known in packets.values()]
-    for row in await connection.fetch(QUERIES["held_packets"], days, list(packets), identities):
+    for row in await connection.fetch(of_days(QUERIES["held_packets"], set(days)), days, list(packets), identities):
         state.packets[row["id"]] = PacketRow(
             row["id"],
             _decode_packet_terms(row["terms"]),
@@ -86,7 +87,7 @@ async def _read_claims(
     days = [date_of(claim.packet) for claim in claims]
     packets, shares = [claim.packet for claim in claims], [claim.share for claim in claims]
     owners = [claim.owner for claim in claims]
-    for row in await connection.fetch(QUERIES["held_claims"], days, packets, shares, owners):
+    for row in await connection.fetch(of_days(QUERIES["held_claims"], set(days)), days, packets, shares, owners):
         claim = ClaimRow(
             row["packet"],
             row["share"],

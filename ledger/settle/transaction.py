@@ -1,5 +1,6 @@
 """Many records in one Postgres transaction, with the offset: the one path from the log into the ledger."""
 
+import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 
@@ -40,6 +41,10 @@ class Position(Struct, frozen=True):
 REFUSED = (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError, ValueError, OverflowError)
 
 
+# A day that is over may be sealed meanwhile.
+_ENSURED_S = 60.0
+
+
 class PositionLostError(Exception):
     """The shard's offset in Postgres is not where this worker believed it to be; nothing was written."""
 
@@ -55,7 +60,8 @@ class Settler:
     def __init__(self, pool: asyncpg.Pool, shard_of: Callable[[str], int]) -> None:
         self._pool = pool
         self._shard_of = shard_of
-        self._days_ensured: set[date] = set()
+        # Until when, by the clock of the event loop.
+        self._days_ensured: dict[date, float] = {}
 
     async def position(self, shard: int) -> Position:
         row = await self._pool.fetchrow(QUERIES["position"], shard)
@@ -69,10 +75,12 @@ class Settler:
         await self._pool.execute(QUERIES["hold"], shard, kafka_offset, reason, content, raw)
 
     async def ensure_days(self, days: Iterable[date]) -> None:
-        """Makes the partitions of these days where they are not there."""
-        for day in sorted(set(days) - self._days_ensured):
-            await self._pool.execute(QUERIES["ensure_day"], day)
-            self._days_ensured.add(day)
+        """Makes the partitions of these days where they are not there, and sees to it that the days are not sealed."""
+        now_s = asyncio.get_running_loop().time()
+        for day in sorted(set(days)):
+            if self._days_ensured.get(day, 0.0) <= now_s:
+                await self._pool.execute(QUERIES["ensure_day"], day)
+                self._days_ensured[day] = now_s + _ENSURED_S
 
     async def settle(self, shard: int, records: Sequence[LogRecord], from_offset: int) -> Settled:
         """Settles `records` (in offset order, the first at or after `from_offset`) and moves the shard's offset.

@@ -9,6 +9,8 @@ from ledger.settle.balances import Movement, balances_before, post_in_order, sum
 from ledger.settle.decide import Settlement
 from ledger.settle.queries import QUERIES
 from ledger.settle.state import Account
+from redpacket.ids import date_of
+from redpacket.sql import of_days
 
 Connection = asyncpg.pool.PoolConnectionProxy
 
@@ -23,7 +25,8 @@ async def write_settlement(connection: Connection, settlement: Settlement) -> No
     await _add(connection, "operation", rows.OPERATION, (rows.operation_row(shard, it) for it in settlement.operations))
     await _add(connection, "packet", rows.PACKET, (rows.packet_row(shard, it) for it in packets if it.id in opened))
     if moved := [packet for packet in packets if packet.id not in opened]:
-        await connection.execute(QUERIES["move_packets"], *rows.moved_packets(moved))
+        days = {date_of(packet.id) for packet in moved}
+        await connection.execute(of_days(QUERIES["move_packets"], days), *rows.moved_packets(moved))
     await _add(connection, "claim", rows.CLAIM, map(rows.claim_row, settlement.claims))
     await _write_postings(connection, settlement)
     letters = (rows.dead_letter_row(shard, letter) for letter in settlement.dead_letters)

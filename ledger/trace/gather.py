@@ -1,7 +1,8 @@
 """Gathers an operation's story from the ledger, the log and Redis; `redpacket trace` tells it."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AsyncExitStack
+from datetime import date
 from typing import Any
 
 import asyncpg
@@ -12,17 +13,19 @@ from ledger.trace.redis import RedisReader
 from ledger.trace.story import Letter, Posting, Side, Step, Story
 from redpacket.commit.place import check_redis
 from redpacket.events import PacketTerms, Terms
-from redpacket.ids import OperationId, date_of, parse_id, shard_of
+from redpacket.ids import OperationId, parse_id, shard_of
 from redpacket.settings import Settings
 from redpacket.shard.client import ShardClient
 from redpacket.shard.mark import Mark
-from redpacket.sql import read_queries
+from redpacket.sql import of_days, read_queries
 
 _QUERIES = read_queries("ledger.trace")
 _decode_terms = msgpack.Decoder(Terms).decode
 _CLAIMS_TOLD_MAX = 5
 # Anybody may give all his requests one id.
 _POSTINGS_TOLD_MAX = 100
+# Looked through by one statement, which locks their partitions.
+_DAYS_AT_ONCE = 32
 
 
 class UntraceableError(Exception):
@@ -63,7 +66,7 @@ class _Tracer:
         self._shards = shards
 
     async def request(self, id: str) -> Story:
-        rows = await self._fetch("postings_of_request", id, _POSTINGS_TOLD_MAX + 1)
+        rows = await self._of_request(id)
         if not rows:
             raise UntraceableError(
                 f"nothing in the ledger was asked for by a request {id}. What is not settled yet is found by the"
@@ -71,6 +74,17 @@ class _Tracer:
             )
         steps = tuple([await self._settled(row) for row in rows[:_POSTINGS_TOLD_MAX]])
         return Story(f"request {id}", steps, more=len(rows) > _POSTINGS_TOLD_MAX)
+
+    async def _of_request(self, id: str) -> list[asyncpg.Record]:
+        """Its postings, and one more than are told: of all days, those of the newest first."""
+        days = [row["day"] for row in await self._fetch("days")]
+        rows: list[asyncpg.Record] = []
+        for first in range(0, len(days), _DAYS_AT_ONCE):
+            more = _POSTINGS_TOLD_MAX + 1 - len(rows)
+            if more <= 0:
+                break
+            rows += await self._fetch("postings_of_request", id, more, days=days[first : first + _DAYS_AT_ONCE])
+        return sorted(rows, key=lambda row: (row["at"], row["shard"], row["kafka_offset"], row["item"]))
 
     async def operation(self, id: OperationId, owner: str | None) -> Story:
         rows = await self._postings(id)
@@ -88,8 +102,8 @@ class _Tracer:
         steps = steps or await self._unsettled(id, None)
         return Story(f"operation {id}", _or_nothing(steps, letters), letters, len(claims) - len(told))
 
-    async def _fetch(self, query: str, *args: Any) -> Sequence[asyncpg.Record]:
-        rows: Sequence[asyncpg.Record] = await self._connection.fetch(_QUERIES[query], *args)
+    async def _fetch(self, query: str, *args: Any, days: Collection[date] = ()) -> Sequence[asyncpg.Record]:
+        rows: Sequence[asyncpg.Record] = await self._connection.fetch(of_days(_QUERIES[query], days), *args)
         return rows
 
     async def _postings(self, id: OperationId) -> Sequence[asyncpg.Record]:
@@ -101,7 +115,7 @@ class _Tracer:
             account = (terms.owner, "escrow", id.shard)
         else:
             account = (terms.owner, "wallet", shard_of(terms.owner, self._shards))
-        return await self._fetch("postings_of_operation", date_of(str(id)), str(id), *account)
+        return await self._fetch("postings_of_operation", str(id), *account, days=[id.date])
 
     async def _settled(self, row: asyncpg.Record) -> Step:
         posting = _posting(row)

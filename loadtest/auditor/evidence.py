@@ -87,7 +87,8 @@ _PACKETS = """SELECT id, owner, kind, total_minor, shares, commitment,
     state, claimed_minor, claimed_shares, refunded_minor,
     coalesce((extract(epoch FROM over_at) * 1000)::bigint, 0) FROM packet WHERE starts_with(owner, $1)"""
 _CLAIMS = """SELECT packet, claim.owner, share, amount_minor, (extract(epoch FROM claimed_at) * 1000)::bigint
-    FROM claim LEFT JOIN packet ON packet.id = claim.packet WHERE starts_with(coalesce(packet.owner, ''), $1)"""
+    FROM claim LEFT JOIN packet ON packet.id = claim.packet AND packet.day = claim.day
+    WHERE starts_with(coalesce(packet.owner, ''), $1)"""
 # $2: their operations.
 _OPERATIONS = "SELECT id, kind FROM operation WHERE $1 = '' OR id = ANY($2::text[])"
 _DEAD_LETTERS = """SELECT shard || '/' || kafka_offset || '/' || item || ': ' || reason FROM dead_letter

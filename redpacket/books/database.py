@@ -1,13 +1,15 @@
 """The connection to Postgres of those who read, each call with its deadline."""
 
 import asyncio
+from collections.abc import Collection
 from contextlib import suppress
+from datetime import date
 from typing import Any
 
 import asyncpg
 
 from redpacket.settings import Settings
-from redpacket.sql import read_queries
+from redpacket.sql import of_days, read_queries
 
 _CONNECTIONS_MAX = 8
 
@@ -57,12 +59,12 @@ class Books:
         except TimeoutError:
             self._pool.terminate()
 
-    async def rows(self, query: str, *args: Any) -> list[asyncpg.Record]:
-        """The rows of the named query. Raises BooksUnavailableError."""
+    async def rows(self, query: str, *args: Any, days: Collection[date] = ()) -> list[asyncpg.Record]:
+        """The rows of the named query, which looks at these days. Raises BooksUnavailableError."""
         try:
             # The command's own deadline does not cover the wait for a connection.
             async with asyncio.timeout(self._timeout_s):
-                return await self._fetch(_QUERIES[query], *args)
+                return await self._fetch(of_days(_QUERIES[query], days), *args)
         except POSTGRES_FAILURES as error:
             raise BooksUnavailableError(f"postgres: {query}: {error!r}") from error
 
@@ -79,7 +81,7 @@ class Books:
             with suppress(asyncpg.InterfaceError, asyncpg.InternalClientError):
                 await self._pool.release(connection)
 
-    async def row(self, query: str, *args: Any) -> asyncpg.Record | None:
+    async def row(self, query: str, *args: Any, days: Collection[date] = ()) -> asyncpg.Record | None:
         """The first row, or None."""
-        rows = await self.rows(query, *args)
+        rows = await self.rows(query, *args, days=days)
         return rows[0] if rows else None

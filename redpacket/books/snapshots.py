@@ -1,12 +1,13 @@
 """Snapshots for load: what the ledger knows of an operation or a wallet, and up to which offset it is so."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
+from datetime import date
 
 import asyncpg
 from msgspec import Struct, msgpack
 
 from redpacket.books.database import Books
-from redpacket.events import Terms
+from redpacket.events import PacketTerms, Terms
 from redpacket.ids import unix_ms
 from redpacket.operations import Claim, KnownOperation
 
@@ -18,21 +19,23 @@ _OPERATIONS_MAX, _CLAIMS_MAX = 16, 10_000
 
 
 class KnownIdentities(Struct, frozen=True):
-    """`claims`: by identity, those of the ones asked for that the ledger, settled up to `next_offset`, knows; each with
-    the number of claims to it."""
+    """`days`: by identity, those of the ones asked for that the ledger, settled up to `next_offset`, knows; each with
+    the day of its creation. `claims_max`: as many claims may be to it."""
 
     next_offset: int
-    claims: dict[str, int]
+    days: dict[str, date]
+    claims_max: dict[str, int]
 
-    def in_chunks(self) -> Iterator[list[str]]:
-        """The identities, as many at a time as one snapshot should hold."""
-        chunk: list[str] = []
+    def in_chunks(self) -> Iterator[dict[str, date]]:
+        """The identities with their days, as many at a time as one snapshot should hold."""
+        chunk: dict[str, date] = {}
         claims = 0
-        for identity, count in self.claims.items():
+        for identity, day in self.days.items():
+            count = self.claims_max[identity]
             if chunk and (len(chunk) == _OPERATIONS_MAX or claims + count > _CLAIMS_MAX):
                 yield chunk
-                chunk, claims = [], 0
-            chunk.append(identity)
+                chunk, claims = {}, 0
+            chunk[identity] = day
             claims += count
         if chunk:
             yield chunk
@@ -56,14 +59,22 @@ class WalletSnapshots(Struct, frozen=True):
 
 async def known_identities(books: Books, shard: int, identities: list[str]) -> KnownIdentities:
     (row,) = await books.rows("known_identities", shard, [bytes.fromhex(identity) for identity in identities])
-    known = zip(row["identities"], row["claims"], strict=True)
-    return KnownIdentities(row["next_offset"], {identity.hex(): claims for identity, claims in known})
+    known = [identity.hex() for identity in row["identities"]]
+    claims_max = dict(zip(known, map(_claims_max, row["terms"]), strict=True))
+    return KnownIdentities(row["next_offset"], dict(zip(known, row["days"], strict=True)), claims_max)
 
 
-async def operation_snapshots(books: Books, shard: int, identities: Sequence[str]) -> OperationSnapshots:
-    rows = await books.rows("operation_snapshots", shard, [bytes.fromhex(identity) for identity in identities])
+async def operation_snapshots(books: Books, shard: int, known_days: Mapping[str, date]) -> OperationSnapshots:
+    """`known_days`: identities, each with the day of its creation (KnownIdentities)."""
+    identities = [bytes.fromhex(identity) for identity in known_days]
+    rows = await books.rows("operation_snapshots", shard, identities, days=set(known_days.values()))
     known = {row["identity"].hex(): _known(row) for row in rows if row["identity"] is not None}
     return OperationSnapshots(rows[0]["next_offset"], known)
+
+
+def _claims_max(packed: bytes) -> int:
+    terms = _decode_terms(packed)
+    return terms.split.shares if isinstance(terms, PacketTerms) else 0
 
 
 def _known(row: asyncpg.Record) -> KnownOperation:

@@ -1,5 +1,7 @@
 """Brings in from the ledger what Redis does not hold, or proves that the ledger does not hold it either."""
 
+from collections.abc import Mapping
+from datetime import date
 from enum import Enum
 
 from msgspec import Struct
@@ -73,8 +75,8 @@ class Loader:
                 loaded |= dict.fromkeys(chunk, error)
         return loaded
 
-    async def _load_known(self, shard: int, identities: list[str]) -> _LoadedOperations:
-        snapshot = await operation_snapshots(self._books, shard, identities)
+    async def _load_known(self, shard: int, known_days: Mapping[str, date]) -> _LoadedOperations:
+        snapshot = await operation_snapshots(self._books, shard, known_days)
         loaded: _LoadedOperations = {}
         for identity, known in snapshot.operations.items():
             installed = await load_operation(self._client, shard, snapshot.next_offset, identity, known)

@@ -51,6 +51,8 @@ class Postgres:
             "fsync": "on",
             "synchronous_commit": "on",
             "max_connections": "200",
+            # Room for an audit of ten years of days, and as much for everybody else: redpacket/books/locks.py.
+            "max_locks_per_transaction": "512",
             "shared_buffers": "256MB",
             "max_wal_size": "2GB",
         }

@@ -168,6 +168,10 @@ CASES = {
             "I5": "carol was posted",
         },
     ),
+    "an end that nobody would see to": (
+        ("DELETE FROM ending WHERE id = $packet",),
+        {"I1": "is open, and nobody would ever end it"},
+    ),
     "a claim lost everywhere": (
         LOSE_CAROL,
         {"I4": "by carol|moved nothing: the ledger has nothing of it", "I6": "(epoch, applied, repeated, ignored)"},

@@ -13,7 +13,7 @@ from tests.deployment import LONG_S, Deployment, Worker, claimed, found, over, p
 
 
 async def _evict(worker: Worker, packet: OperationId) -> bool:
-    snapshot = await operation_snapshots(worker.books, packet.shard, [packet.identity])
+    snapshot = await operation_snapshots(worker.books, packet.shard, {packet.identity: packet.date})
     known = snapshot.operations[packet.identity]
     return await evict_operation(worker.client, packet.shard, snapshot.next_offset, packet.identity, known)
 
@@ -45,7 +45,7 @@ async def test_a_snapshot_from_before_an_eviction_is_not_loaded_any_more(deploym
     async with deployment.ledger(), deployment.worker() as worker:
         packet = await deployment.sent(worker, "alice", 1_000, 5)
         await deployment.settled(worker)
-        old = await operation_snapshots(worker.books, packet.shard, [packet.identity])
+        old = await operation_snapshots(worker.books, packet.shard, {packet.identity: packet.date})
         share = claimed(await worker.path.claim_share(packet, "bob"))
         await deployment.settled(worker)
         assert await _evict(worker, packet)

@@ -20,7 +20,7 @@ DAY = date(2026, 1, 1)
 async def test_every_migration_goes_onto_a_ledger_that_is_in_use(
     servers: LocalServers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    all_of_them = migrate._read_migrations()
+    all_of_them = migrate.read_migrations()
     first, *others = all_of_them
     name = f"test_{secrets.token_hex(6)}"
     server = await asyncpg.connect(servers.postgres_url)
@@ -29,7 +29,7 @@ async def test_every_migration_goes_onto_a_ledger_that_is_in_use(
     ledger = await asyncpg.connect(servers.postgres_url.rsplit("/", 1)[0] + f"/{name}")
     try:
         with monkeypatch.context() as patched:
-            patched.setattr(migrate, "_read_migrations", lambda: {first: all_of_them[first]})
+            patched.setattr(migrate, "read_migrations", lambda: {first: all_of_them[first]})
             assert await migrate.migrate(ledger) == [first]
         await ledger.execute("SELECT ensure_day($1)", DAY)
         await ledger.execute("INSERT INTO shard (shard) VALUES (0)")
@@ -62,7 +62,7 @@ async def test_every_migration_goes_onto_a_ledger_that_is_in_use(
 async def test_a_version_does_not_start_on_tables_that_are_older_than_it(
     system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert max(migrate._read_migrations()) == deployment.NEEDED_MIGRATION, "what the newest migration is for is needed"
+    assert max(migrate.read_migrations()) == deployment.NEEDED_MIGRATION, "what the newest migration is for is needed"
     keys = deployment.read_keys(system.settings)
     (row,) = await system.rows("SELECT kafka_cluster_id FROM deployment")
     async with aclosing(Books(system.settings)) as books:

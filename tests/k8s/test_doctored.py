@@ -305,6 +305,12 @@ _DOCTORED = (
             ("spec triggers 0 metadata query", 'sum(redpacket_shard_lag_records{namespace="redpacket"})'),
         )
     ),
+    Doctored(
+        scale.postgres_has_room_for_the_locks_of_years,
+        "dev",
+        "Cluster postgres",
+        "spec postgresql parameters max_locks_per_transaction",
+    ),
     Doctored(stores.copies_are_no_more_than_brokers, "production", "KafkaNodePool broker", "spec replicas", 2),
     Doctored(stores.kafka_keeps_every_record, "production", "Kafka redpacket", "spec kafka config log.retention.ms"),
     Doctored(

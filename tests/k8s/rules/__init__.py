@@ -36,6 +36,7 @@ RULES: tuple[Rule, ...] = (
     scale.one_hand_scales_each_workload,
     scale.postgres_has_connections_for_all,
     scale.the_ledger_is_scaled_by_what_its_shards_wait,
+    scale.postgres_has_room_for_the_locks_of_years,
     stores.copies_are_no_more_than_brokers,
     stores.kafka_keeps_every_record,
     stores.kafka_nodes_are_on_nodes_of_their_own,

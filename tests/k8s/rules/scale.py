@@ -10,6 +10,9 @@ from tests.k8s.rules.settings import settings_of
 # The migration, an audit, a person at the console, and what Postgres keeps for itself and its standbys.
 _OTHER_CONNECTIONS = 30
 
+# Packets, claims, postings, and their indexes: test_days.py counts them. And for how long nobody should have to look.
+_RELATIONS_OF_A_DAY, _DAYS = 11, 4 * 365
+
 _BOUNDS = ("minReplicas", "maxReplicas", "minReplicaCount", "maxReplicaCount", "idleReplicaCount")
 
 
@@ -78,6 +81,14 @@ def postgres_has_connections_for_all(objects: Objects) -> Iterator[str]:
     given = int(find(objects, "Cluster", "postgres")["spec"]["postgresql"]["parameters"]["max_connections"])
     if wanted > given:
         yield f"{most_api} API and {most_ledger} ledger workers may want {wanted} connections of {given}"
+
+
+def postgres_has_room_for_the_locks_of_years(objects: Objects) -> Iterator[str]:
+    """An audit locks the tables and indexes of all days, and may take half of the room (redpacket/books/locks.py)."""
+    given = find(objects, "Cluster", "postgres")["spec"]["postgresql"]["parameters"]
+    room = int(given["max_connections"]) * int(given.get("max_locks_per_transaction", 64))
+    if room < 2 * _RELATIONS_OF_A_DAY * _DAYS:
+        yield f"room for {room} locks, and {_DAYS} days have {_DAYS * _RELATIONS_OF_A_DAY} tables and indexes"
 
 
 def the_ledger_is_scaled_by_what_its_shards_wait(objects: Objects) -> Iterator[str]:
