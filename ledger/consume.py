@@ -13,6 +13,7 @@ from ledger.settle.decide import Rejected
 from ledger.settle.transaction import REFUSED, LogRecord, PositionLostError, Settler
 from ledger.watch import ProgressWatch
 from redpacket.books.database import POSTGRES_FAILURES
+from redpacket.log.connect import kafka_access
 from redpacket.log.stop import stop_within
 from redpacket.ops import metrics
 from redpacket.settings import Settings
@@ -69,7 +70,7 @@ class LedgerConsumer(ConsumerRebalanceListener):
         self._tell_owned = tell_owned
         self._shards: dict[int, _Owned] = {}
         self._consumer = AIOKafkaConsumer(
-            bootstrap_servers=settings.kafka_bootstrap,
+            **kafka_access(settings),
             group_id=f"{topic}.ledger",
             group_instance_id=settings.instance or None,
             enable_auto_commit=False,
