@@ -73,8 +73,8 @@ def private_folder(folder: Path) -> Path:
 def _is_new(data: Path) -> bool:
     """Empty, or with nothing but the lock: of a start that was cut, or goes on, before it could mark it."""
     try:
-        names = {path.name for path in data.iterdir()}
-        return not names or (names == {"lock"} and (data / "lock").read_text().strip().isdecimal())
+        names = {path.name for path in data.iterdir() if not path.name.startswith(MARK)}
+        return not names or (names == {"lock"} and not (data / "lock").read_text().strip("0123456789\n"))
     except (OSError, ValueError) as error:
         raise StackError(f"{data} cannot be read: {error}") from None
 

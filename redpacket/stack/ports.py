@@ -46,7 +46,7 @@ def is_free(port: int) -> bool:
 def serves(port: int, uid: int | None = None) -> bool:
     """Whether a process of this user listens on this port: it may be somebody else who got it first."""
     wanted = str(os.geteuid() if uid is None else uid)
-    for table in TABLES:
+    for table in filter(Path.exists, TABLES):
         for line in table.read_text().splitlines()[1:]:
             _, local, _, state, _, _, _, owner, *_ = line.split()
             if state == LISTENING and int(local.rpartition(":")[2], 16) == port:
