@@ -1,5 +1,6 @@
 """Kafka (KRaft, broker and controller in one) as a child process on 127.0.0.1, for who knows a password."""
 
+import asyncio
 import base64
 import sys
 import uuid
@@ -9,7 +10,7 @@ from secrets import token_hex
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.conn import create_conn
-from aiokafka.errors import KafkaError, SaslAuthenticationFailed
+from aiokafka.errors import KafkaError
 
 from redpacket.log.connect import as_user
 from redpacket.stack.error import StackError
@@ -39,6 +40,7 @@ class Kafka:
     controller_password: str = field(default_factory=lambda: token_hex(32), repr=False)
     heap: str = "512m"
     name: str = "kafka"
+    _told: set[int] = field(default_factory=set, repr=False)  # the processes that know it
 
     @property
     def bootstrap(self) -> str:
@@ -78,7 +80,7 @@ class Kafka:
             bootstrap_servers=self.bootstrap, request_timeout_ms=CALL_TIMEOUT_MS, **as_user(USER, self.password)
         )
         try:
-            await self._be_let_in()
+            await self._be_let_in(pid)
             await admin.start()
             cluster = await admin.describe_cluster()
         except (OSError, KafkaError) as error:
@@ -90,19 +92,23 @@ class Kafka:
         if not cluster["brokers"]:
             raise NotAnsweringError("the broker is not yet known to its controller")
 
-    async def _be_let_in(self) -> None:
+    async def _be_let_in(self, pid: int) -> None:
         """Raises OSError and KafkaError; NotAnsweringError where it will not be long."""
+        if pid not in self._told:
+            _, writer = await asyncio.open_connection(HOST, self.controller_port)
+            writer.close()
+            # What the controller is told is told in the clear.
+            if not serves(self.controller_port):
+                raise NotAnsweringError(f"port {self.controller_port} is served by another user")
+            controller = (CONTROLLER, self.controller_password)
+            await tell_password(self.controller_port, controller, (USER, self.password), CALL_TIMEOUT_MS)
+            self._told.add(pid)
         try:
             connection = await create_conn(
                 HOST, self.port, request_timeout_ms=CALL_TIMEOUT_MS, **as_user(USER, self.password)
             )
-        except (SaslAuthenticationFailed, ValueError) as error:
-            # What is told the controller is told in the clear.
-            if not serves(self.controller_port):
-                raise NotAnsweringError(f"port {self.controller_port} is not served by this user") from error
-            controller = (CONTROLLER, self.controller_password)
-            await tell_password(self.controller_port, controller, (USER, self.password), CALL_TIMEOUT_MS)
-            raise NotAnsweringError("the broker has just been told who is let in") from error
+        except ValueError as error:  # it does not show that it knows the password
+            raise NotAnsweringError(f"port {self.port} is served by somebody else: {error}") from error
         connection.close()
 
     @property
