@@ -100,7 +100,7 @@ class Postgres:
             finally:
                 await connection.close(timeout=CALL_TIMEOUT_S)
         except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError) as error:
-            raise HopelessError(f"lets nobody in: {error}") from error
+            raise HopelessError(f"it does not let us in: {error}") from error
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             raise NotAnsweringError(f"no answer to a query: {error}") from error
 

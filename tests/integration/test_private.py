@@ -93,8 +93,8 @@ async def knock_everywhere():
         await asyncio.open_connection("127.0.0.1", port)  # something is there
         await knock(port)
         for mechanism in ("SCRAM-SHA-256", "PLAIN"):
-            for name in ("redpacket", "controller", "admin"):
-                for password in ("", name, "admin-secret"):
+            for name in ("redpacket", "controller"):
+                for password in ("", name):
                     await knock(port, security_protocol="SASL_PLAINTEXT", sasl_mechanism=mechanism,
                                 sasl_plain_username=name, sasl_plain_password=password)
 
