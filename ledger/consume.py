@@ -16,6 +16,7 @@ from ledger.settle.decide import Rejected
 from ledger.settle.transaction import REFUSED, LogRecord, PositionLostError, Settler
 from ledger.watch import ProgressWatch
 from redpacket.books.database import POSTGRES_FAILURES
+from redpacket.log.connect import kafka_access
 from redpacket.log.patience import make_patient
 from redpacket.log.stop import stop_within
 from redpacket.ops import metrics
@@ -77,7 +78,7 @@ class LedgerConsumer(ConsumerRebalanceListener):
         self._shards: dict[int, _Owned] = {}
         self._tell = teller(logger, "looking where the shards are settled")
         self._consumer = AIOKafkaConsumer(
-            bootstrap_servers=settings.kafka_bootstrap,
+            **kafka_access(settings),
             group_id=f"{topic}.ledger",
             group_instance_id=settings.instance or None,
             enable_auto_commit=False,

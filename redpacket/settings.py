@@ -22,6 +22,9 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     postgres_url: str
     redis_url: str
     kafka_bootstrap: str
+    # Where Kafka wants to know who asks (SASL, SCRAM-SHA-256); without a user it does not.
+    kafka_user: str = ""
+    kafka_password: str = ""
     # A folder with id.key, split.key and jwt_public.pem (and jwt_private.pem where tokens are issued).
     keys_dir: str
 

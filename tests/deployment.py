@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import asyncpg
 import redis.asyncio
@@ -40,6 +41,7 @@ from redpacket.shard.reserve import (
 from redpacket.split import SplitParameters
 from redpacket.stack.keys import ensure_keys
 from redpacket.stack.local import LocalServers
+from redpacket.stack.roles import WORKER
 
 LONG_S = 60.0
 LIMITS = OutboxLimits(256, 3_000)
@@ -191,16 +193,14 @@ class Deployment:
 @asynccontextmanager
 async def installed(servers: LocalServers, keys_dir: Path, shards: int = 4) -> AsyncIterator[Deployment]:
     name = f"test_{secrets.token_hex(6)}"
-    connection = await asyncpg.connect(servers.postgres_url)
-    try:
-        await connection.execute(f"CREATE DATABASE {name}")
-    finally:
-        await connection.close()
+    await create_database(servers.postgres.superuser_url, name)
     ensure_keys(keys_dir)
     settings = Settings(
-        postgres_url=servers.postgres_url.rsplit("/", 1)[0] + f"/{name}",
-        redis_url=f"{servers.redis_url.rsplit('/', 1)[0]}/{next(_redis_databases)}",
+        postgres_url=database_url(servers.postgres_url, name),
+        redis_url=f"{servers.redis_url.removesuffix('=0')}={next(_redis_databases)}",
         kafka_bootstrap=servers.kafka_bootstrap,
+        kafka_user=servers.kafka_user,
+        kafka_password=servers.kafka_password,
         keys_dir=str(keys_dir),
         shards=shards,
     )
@@ -208,6 +208,20 @@ async def installed(servers: LocalServers, keys_dir: Path, shards: int = 4) -> A
     made = Deployment(settings, servers, deployment.topic, read_keys(settings))
     await made.flush_redis()
     yield made
+
+
+async def create_database(superuser_url: str, name: str, of: str = "template1") -> None:
+    """A copy of the database `of`, for the role that all processes have."""
+    connection = await asyncpg.connect(superuser_url)
+    try:
+        await connection.execute(f"CREATE DATABASE {name} TEMPLATE {of} OWNER {WORKER}")
+    finally:
+        await connection.close()
+
+
+def database_url(url: str, name: str) -> str:
+    """As `url`, to another database of the same server."""
+    return urlsplit(url)._replace(path=f"/{name}").geturl()
 
 
 def found(answer: Answer) -> OperationFound:

@@ -1,21 +1,23 @@
-"""A TCP proxy between what is tested and a real server: it passes bytes on, holds them back, loses them, or cuts."""
+"""A proxy on TCP between what is tested and a real server: it passes bytes on, holds them back, loses them, or cuts."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
+from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
+from urllib.parse import urlsplit
 
+from redpacket.stack.sockets import POSTGRES, REDIS
 from tests.deployment import Deployment
 
 Direction = Literal["requests", "answers"]
 
 _HOST = "127.0.0.1"
-_SETTINGS = {"redis": "redis_url", "kafka": "kafka_bootstrap", "postgres": "postgres_url"}
 
 
 class Proxy:
-    """`async with Proxy(server_port) as proxy:` listens on `proxy.port`.
+    """`async with Proxy(server) as proxy:` listens on `proxy.port`. `server`: its port, or its socket.
 
     `losing`: what is lost from now on. A connection that has lost anything in a direction never passes anything there
     again: its other end is gone without a word. `deaf_to`: says of what requests it is so alone. `requests`: all that
@@ -23,14 +25,14 @@ class Proxy:
     and the connection is cut. `accepted`: how many connections were made, those that the server then refused as well.
     """
 
-    def __init__(self, server_port: int) -> None:
+    def __init__(self, server: int | Path) -> None:
         self.port = 0
         self.losing: set[Direction] = set()
         self.deaf_to: Callable[[bytes], bool] = lambda _: False
         self.requests = bytearray()
         self.accepted = 0
         self.fatal = b""
-        self._server_port = server_port
+        self._behind = server
         self._connections: set[asyncio.Task[None]] = set()
         self._answers_flow = asyncio.Event()
         self._answers_flow.set()
@@ -86,7 +88,7 @@ class Proxy:
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with closing(writer):
             try:
-                server_reader, server_writer = await asyncio.open_connection(_HOST, self._server_port)
+                server_reader, server_writer = await self._connect()
             except OSError:
                 return
             with closing(server_writer):
@@ -101,6 +103,11 @@ class Proxy:
                     for way in ways:
                         way.cancel()
                     await asyncio.gather(*ways, return_exceptions=True)
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if isinstance(self._behind, Path):
+            return await asyncio.open_unix_connection(self._behind)
+        return await asyncio.open_connection(_HOST, self._behind)
 
     async def _pass_requests(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, doomed: asyncio.Event
@@ -120,26 +127,37 @@ class Proxy:
     async def _pass_answers(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, doomed: asyncio.Event
     ) -> None:
-        # Kafka tells its clients where it is.
-        there, here = (_HOST.encode() + port.to_bytes(4) for port in (self._server_port, self.port))
+        here = there = b""
+        if isinstance(self._behind, int):  # Kafka tells its clients where it is
+            there, here = (_HOST.encode() + port.to_bytes(4) for port in (self._behind, self.port))
         broken = False
         while (data := await reader.read(65_536)) and not doomed.is_set():
             await self._answers_flow.wait()
             broken = broken or "answers" in self.losing
             if not broken:
-                writer.write(data.replace(there, here))
+                writer.write(data.replace(there, here) if there else data)
                 await writer.drain()
 
 
 @asynccontextmanager
 async def proxied(deployment: Deployment, part: str) -> AsyncIterator[tuple[Proxy, dict[str, str]]]:
     """A proxy before "redis", "kafka" or "postgres", and the setting by which one gets there."""
-    port = {
-        "redis": deployment.servers.redis.port,
-        "kafka": deployment.servers.kafka.port,
-        "postgres": deployment.servers.postgres.port,
-    }[part]
-    setting = _SETTINGS[part]
-    async with Proxy(port) as proxy:
-        there: str = getattr(deployment.settings, setting)
-        yield proxy, {setting: there.replace(f":{port}", f":{proxy.port}")}
+    settings, servers = deployment.settings, deployment.servers
+    match part:
+        case "redis":
+            behind: int | Path = servers.redis.sockets / REDIS
+        case "postgres":
+            behind = servers.postgres.sockets / POSTGRES
+        case _:
+            behind = servers.kafka.port
+    async with Proxy(behind) as proxy:
+        here = f"{_HOST}:{proxy.port}"
+        match part:
+            case "redis":
+                yield proxy, {"redis_url": f"redis://{here}/{settings.redis_url.rpartition('=')[2]}"}
+            case "postgres":
+                url = urlsplit(settings.postgres_url)
+                role = url.netloc.rpartition("@")[0]
+                yield proxy, {"postgres_url": url._replace(netloc=f"{role}@{here}").geturl()}
+            case _:
+                yield proxy, {"kafka_bootstrap": here}

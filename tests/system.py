@@ -14,6 +14,8 @@ import asyncpg
 import httpx
 
 from redpacket.settings import Settings, read_settings
+from redpacket.stack.roles import SUPERUSER, role_url
+from redpacket.stack.sockets import socket_folder
 from redpacket.stack.state import StackState, read_stack
 from redpacket.stack.tokens import issue_token
 
@@ -50,6 +52,10 @@ class System:
         finally:
             for pid in pids:
                 os.kill(pid, signal.SIGCONT)
+
+    @property
+    def superuser_url(self) -> str:
+        return role_url(self.data / "postgres", socket_folder(self.data), SUPERUSER)
 
     def token(self, owner: str, scope: str = "") -> str:
         return issue_token(self.settings, owner, scope)

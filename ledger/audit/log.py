@@ -10,6 +10,7 @@ from aiokafka.errors import KafkaError
 from msgspec import Struct
 
 from ledger.audit.findings import AuditError
+from redpacket.log.connect import kafka_access
 from redpacket.log.patience import make_patient
 from redpacket.log.stop import stop_within
 from redpacket.settings import Settings
@@ -92,7 +93,7 @@ class AuditLog:
 async def reading_log(settings: Settings, topic: str) -> AsyncIterator[AuditLog]:
     """Raises AuditError, here and from every call: Kafka is away."""
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=settings.kafka_bootstrap,
+        **kafka_access(settings),
         enable_auto_commit=False,
         auto_offset_reset="none",
         fetch_max_wait_ms=_FETCH_WAITS_MS,

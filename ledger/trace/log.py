@@ -9,6 +9,7 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from ledger.trace.story import LogPlace
 from redpacket.events import Event
+from redpacket.log.connect import kafka_access
 from redpacket.log.patience import make_patient
 from redpacket.log.producer import LogUnavailableError
 from redpacket.log.record import UNDECODABLE, Batch, decode_record
@@ -64,7 +65,7 @@ class LogReader:
 async def reading_log(settings: Settings, topic: str) -> AsyncIterator[LogReader]:
     """Raises LogUnavailableError."""
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=settings.kafka_bootstrap,
+        **kafka_access(settings),
         request_timeout_ms=settings.kafka_timeout_ms,
         enable_auto_commit=False,
         auto_offset_reset="none",

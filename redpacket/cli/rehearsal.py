@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from redpacket.cli.data import DEFAULT, DataFolder
 from redpacket.cli.run import deployment_settings, run_check
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 )
 @click.option(
     "--data",
-    type=_FOLDER,
+    type=DataFolder(),
     help="Where a stack runs in this folder, that one is rehearsed on; else the stack of"
     " its own keeps its data there.  [default: a temporary folder]",
 )
@@ -131,7 +132,7 @@ async def _rehearse_on(options: "Options", host: str | None, data: Path | None, 
     from redpacket.stack.error import StackError
 
     if host is not None:
-        return await rehearse(options, host.rstrip("/"), deployment_settings(data or Path("data")), None, _say)
+        return await rehearse(options, host.rstrip("/"), deployment_settings(data or DEFAULT), None, _say)
     if data is not None:
         try:
             running = stack_on(data)

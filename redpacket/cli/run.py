@@ -9,17 +9,17 @@ from typing import Any, ParamSpec, TypeVar
 
 import click
 
+from redpacket.cli.data import DEFAULT, DataFolder
 from redpacket.settings import PREFIX, Settings, SettingsError, read_settings
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_FOLDER = click.Path(path_type=Path, file_okay=False)
-data_option = click.option("--data", type=_FOLDER, default=Path("data"), help="The folder of the local stack.")
+data_option = click.option("--data", type=DataFolder(), default=DEFAULT, help="The folder of the local stack.")
 deployment_option = click.option(
     "--data",
-    type=_FOLDER,
-    default=Path("data"),
+    type=DataFolder(),
+    default=DEFAULT,
     help="The folder of the local stack. Where none runs there, the REDPACKET_ settings name the deployment.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Machine-readable.")

@@ -9,6 +9,7 @@ from typing import Literal
 import click
 import msgspec
 
+from redpacket.cli.data import DEFAULT
 from redpacket.cli.run import data_option, deployment_option, deployment_settings, json_option, or_exit, run
 from redpacket.money import Owner
 from redpacket.settings import SettingsError
@@ -34,15 +35,13 @@ def up(data: Path, port: int, host: str, api: int, ledger: int, redis_server: st
     start on the same data goes on where it was.
     """
     from redpacket.stack.error import StackError
+    from redpacket.stack.folder import resolve_folder
     from redpacket.stack.state import read_stack
     from redpacket.stack.up import run_up
 
     def say_what_to_try() -> None:
-        click.echo(
-            _WHAT_TO_TRY.format(
-                url=read_stack(data).url, data=f" --data {shlex.quote(str(data))}" if data != Path("data") else ""
-            )
-        )
+        named = "" if data == resolve_folder(DEFAULT) else f" --data {shlex.quote(str(data))}"
+        click.echo(_WHAT_TO_TRY.format(url=read_stack(data).url, data=named))
 
     try:
         asyncio.run(run_up(data, port, api, ledger, click.echo, say_what_to_try, redis_binary=redis_server, host=host))

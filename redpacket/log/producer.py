@@ -5,6 +5,7 @@ import asyncio
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
+from redpacket.log.connect import kafka_access
 from redpacket.log.patience import make_patient
 from redpacket.log.record import Record, encode_record
 from redpacket.log.stop import stop_within
@@ -24,7 +25,7 @@ class LogProducer:
         # No idempotence on purpose: repeats are harmless and order does not matter here, while with it a batch that
         # expires leaves a gap in the sequence that only a restart mends, and `stop` hangs without a broker.
         self._producer = AIOKafkaProducer(
-            bootstrap_servers=settings.kafka_bootstrap,
+            **kafka_access(settings),
             acks="all",
             enable_idempotence=False,
             request_timeout_ms=settings.kafka_timeout_ms,

@@ -8,6 +8,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
+from redpacket.log.connect import kafka_access
 from redpacket.log.patience import make_patient
 from redpacket.log.producer import LogUnavailableError
 from redpacket.log.stop import stop_within
@@ -54,9 +55,7 @@ async def _is_led(admin: AIOKafkaAdminClient, topic: str, partitions: int) -> bo
 @asynccontextmanager
 async def _admin(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
     """An admin client, started and closed, with a deadline for all that is done with it."""
-    admin = AIOKafkaAdminClient(
-        bootstrap_servers=settings.kafka_bootstrap, request_timeout_ms=settings.kafka_timeout_ms
-    )
+    admin = AIOKafkaAdminClient(**kafka_access(settings), request_timeout_ms=settings.kafka_timeout_ms)
     try:
         async with asyncio.timeout(_ADMIN_TIMEOUT_S):
             await admin.start()
@@ -74,7 +73,7 @@ class LogEnds:
         self._timeout_s = settings.kafka_timeout_ms / 1000
         self._partitions = [TopicPartition(topic, shard) for shard in range(settings.shards)]
         self._consumer = AIOKafkaConsumer(
-            bootstrap_servers=settings.kafka_bootstrap,
+            **kafka_access(settings),
             request_timeout_ms=settings.kafka_timeout_ms,
             enable_auto_commit=False,
         )

@@ -9,7 +9,7 @@ from typing import Literal
 
 from redpacket.stack.error import StackError
 from redpacket.stack.logs import Log
-from redpacket.stack.program import NotAnsweringError, Program, spawn
+from redpacket.stack.program import HopelessError, NotAnsweringError, Program, spawn
 
 State = Literal["starting", "ready", "restarting", "stopped"]
 
@@ -43,6 +43,7 @@ class Child:
         self._false_starts = 0
         self._ready_at: float | None = None
         self._seen = "it has not been asked yet"
+        self._hopeless = False
         self._wanted = asyncio.Event()
         self._gone = asyncio.Event()
         self._wanted.set()
@@ -69,6 +70,8 @@ class Child:
         while self.state != "ready":
             if self._false_starts >= FALSE_STARTS_MAX:
                 raise self._error("dies again and again")
+            if self._hopeless:
+                raise self._error("cannot become ready")
             if asyncio.get_running_loop().time() > deadline:
                 raise self._error(f"is not ready after {timeout_s:g} s")
             await asyncio.sleep(LOOK_S)
@@ -103,6 +106,7 @@ class Child:
     def start(self) -> None:
         """Let it run again after stop()."""
         self._deaths = self._false_starts = 0
+        self._hopeless = False
         self._show("starting")
         self._wanted.set()
 
@@ -142,10 +146,12 @@ class Child:
                     await self.program.answers(pid)
             except (NotAnsweringError, TimeoutError) as error:
                 self._seen = str(error) or "no answer"
+                self._hopeless = isinstance(error, HopelessError)
                 await asyncio.sleep(LOOK_S)
             else:
                 self._ready_at = asyncio.get_running_loop().time()
                 self._seen = "it did answer"
+                self._hopeless = False
                 self._show("ready")
 
     async def _wait_end(self, process: Process) -> None:

@@ -8,10 +8,14 @@ from pathlib import Path
 
 from redpacket.stack.error import StackError
 
+# The file that says that a folder was made here.
+MARK = "redpacket.mark"
+MARKED = b"Made by `redpacket up`, which keeps its data here. Without this file it would not touch this folder.\n"
+
 
 def write_whole(path: Path, content: bytes) -> None:
     """Put `content` in the place of `path`: a reader sees the old content or the new one. Raises OSError."""
-    with _written(path, content, 0o644) as half:
+    with _written(path, content, 0o600) as half:
         half.replace(path)
 
 
@@ -44,25 +48,58 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-async def make_folder(folder: Path, mark: str, make: Callable[[Path], Awaitable[None]]) -> None:
+def is_marked(folder: Path) -> bool:
+    """Whether it was made here."""
+    try:
+        return (folder / MARK).read_bytes() == MARKED
+    except OSError:
+        return False
+
+
+def write_mark(folder: Path) -> None:
+    """Raises OSError."""
+    if not is_marked(folder):
+        write_whole(folder / MARK, MARKED)
+
+
+async def make_folder(folder: Path, heart: str, make: Callable[[Path], Awaitable[None]]) -> None:
     """Let `make` fill a folder of another name, which becomes `folder` once it is whole; nothing if `folder` is there.
 
     What a cut `make` left has that other name, so no server has ever run on it and it is made again.
-    Raises StackError when `folder` holds things but not the file `mark`, which `make` leaves: they are somebody's.
+    Raises StackError when `folder` holds things but not the file `heart`, which `make` leaves, and when the other name
+    is taken: they are somebody's.
     """
-    if _is_whole(folder, mark):
+    scratch = folder.with_name(f"{folder.name}.new")
+    _remove_scratch(scratch)
+    if _is_whole(folder, heart):
         return
-    half = folder.with_name(f"{folder.name}.new")
-    shutil.rmtree(half, ignore_errors=True)
-    half.mkdir(parents=True)
+    scratch.mkdir(mode=0o700, parents=True)
+    write_mark(scratch)
+    half = scratch / "half"
+    half.mkdir(mode=0o700)
     await make(half)
     half.replace(folder)
     sync_folder(folder.parent)
+    _remove_scratch(scratch)
 
 
-def _is_whole(folder: Path, mark: str) -> bool:
-    if (folder / mark).exists():
+def _remove_scratch(scratch: Path) -> None:
+    """Nothing is removed that was not made here."""
+    if is_marked(scratch) and not scratch.is_symlink():
+        shutil.rmtree(scratch)
+    try:
+        scratch.rmdir()  # a start was cut before it could mark it
+    except FileNotFoundError:
+        pass
+    except OSError:
+        raise StackError(f"{scratch} is in the way, and is not removed since no start has made it") from None
+
+
+def _is_whole(folder: Path, heart: str) -> bool:
+    if (folder / heart).exists():
         return True
     if folder.exists() and any(folder.iterdir()):
-        raise StackError(f"{folder} is not empty and has no {mark}: it is no whole data folder, move it out of the way")
+        raise StackError(
+            f"{folder} is not empty and has no {heart}: it is no whole data folder, move it out of the way"
+        )
     return False

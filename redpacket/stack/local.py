@@ -9,12 +9,15 @@ from types import TracebackType
 from typing import Self
 
 from redpacket.stack.child import Child
+from redpacket.stack.folder import check_folder, own_folder, resolve_folder
 from redpacket.stack.kafka import Kafka
+from redpacket.stack.kafka_settings import USER
 from redpacket.stack.lock import held_lock
 from redpacket.stack.ports import kept_ports
 from redpacket.stack.postgres import Postgres
 from redpacket.stack.redis import Redis
 from redpacket.stack.server import Say, Server
+from redpacket.stack.sockets import remove_elsewhere, socket_folder
 from redpacket.stack.supervise import Supervisor
 
 START_TIMEOUT_S = 90.0
@@ -39,7 +42,7 @@ class LocalServers:
         redis_binary: str | None = None,
         redis_maxmemory: str = "2gb",
     ) -> None:
-        self.data = data.absolute()
+        self.data = resolve_folder(data)
         self.supervisor = Supervisor(self.data / "logs", changed)
         self._say = say
         self._redis_binary = redis_binary
@@ -48,11 +51,15 @@ class LocalServers:
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
+            check_folder(self.data)
             stack.enter_context(held_lock(self.data))
+            own_folder(self.data)
             await stack.enter_async_context(self.supervisor)
             ports = kept_ports(self.data / "ports.json")
-            self.postgres = Postgres(self.data / "postgres", ports.postgres)
-            self.redis = Redis(self.data / "redis", ports.redis, self._redis_binary, self._redis_maxmemory)
+            sockets = socket_folder(self.data)
+            stack.callback(remove_elsewhere, self.data)
+            self.postgres = Postgres(self.data / "postgres", sockets)
+            self.redis = Redis(self.data / "redis", sockets, self._redis_binary, self._redis_maxmemory)
             self.kafka = Kafka(self.data / "kafka", ports.kafka, ports.kafka_controller)
             stack.push_async_callback(self._stop)
             await self._start_all()
@@ -75,6 +82,14 @@ class LocalServers:
     @property
     def kafka_bootstrap(self) -> str:
         return self.kafka.bootstrap
+
+    @property
+    def kafka_user(self) -> str:
+        return USER
+
+    @property
+    def kafka_password(self) -> str:
+        return self.kafka.password
 
     def child(self, name: str) -> Child:
         """The process of "postgres", "redis" or "kafka"."""

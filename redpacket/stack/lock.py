@@ -21,7 +21,7 @@ def held_lock(data: Path) -> Iterator[None]:
 
     The file stays behind unlocked: were it removed, two processes could each hold a file of that name.
     """
-    data.mkdir(parents=True, exist_ok=True)
+    data.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (data / "lock").open("a+") as file:
         for _ in range(TRIES):
             if _try_lock(file, fcntl.LOCK_EX):

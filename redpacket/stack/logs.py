@@ -17,15 +17,15 @@ class Log:
 
     def open(self) -> BinaryIO:
         """The file for the output of another run. Raises OSError."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.trim()
-        file = self.path.open("ab")
+        file = open(self.path, "ab", opener=_open_private)  # noqa: SIM115 its taker closes it
         self._run_start = file.tell()
         return file
 
     def trim(self) -> None:
         """Move a log that is too long aside, also while the child writes: it appends, so it goes on at the new end."""
-        if self.path.exists() and self.path.stat().st_size > BYTES_MAX:
+        if self.path.exists() and not self.path.is_symlink() and self.path.stat().st_size > BYTES_MAX:
             shutil.copyfile(self.path, self.path.with_suffix(".log.1"))
             os.truncate(self.path, 0)
             self._run_start = 0
@@ -40,3 +40,8 @@ class Log:
         except FileNotFoundError:
             return ""
         return "\n".join(lines[-TAIL_LINES:])
+
+
+def _open_private(path: str, flags: int) -> int:
+    """Of this user alone; and not through a link, which may lead to somebody's file."""
+    return os.open(path, flags | os.O_NOFOLLOW, 0o600)

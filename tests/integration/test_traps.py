@@ -22,6 +22,7 @@ from ledger.watch import ConsumerStuckError
 from redpacket.books.database import Books, BooksUnavailableError
 from redpacket.events import PacketTerms, ShareClaimed
 from redpacket.ids import OperationId, identity_of, shard_of
+from redpacket.log.connect import kafka_access
 from redpacket.log.producer import LogProducer, LogUnavailableError
 from redpacket.log.record import Batch, Fence, Record, decode_record, encode_record
 from redpacket.shard import client as shard_client
@@ -162,7 +163,7 @@ async def test_a_producer_forgets_what_it_has_given_up_and_goes_on_by_itself_whe
 
 
 async def _log(deployment: Deployment, shard: int) -> list[Record]:
-    consumer = AIOKafkaConsumer(bootstrap_servers=deployment.settings.kafka_bootstrap, enable_auto_commit=False)
+    consumer = AIOKafkaConsumer(**kafka_access(deployment.settings), enable_auto_commit=False)
     partition = TopicPartition(deployment.topic, shard)
     records: list[Record] = []
     await consumer.start()
@@ -206,7 +207,7 @@ async def test_kafka_keeps_no_offsets_of_the_ledger(deployment: Deployment) -> N
         found(await deployment.top_up(worker, "alice", 10))
         await deployment.settled(worker)
     # By now a consumer that committed by itself would have done so: at the latest when it left.
-    admin = AIOKafkaAdminClient(bootstrap_servers=deployment.settings.kafka_bootstrap)
+    admin = AIOKafkaAdminClient(**kafka_access(deployment.settings))
     await admin.start()
     try:
         groups = [name for name, _ in await admin.list_consumer_groups() if name.startswith(deployment.topic)]
@@ -219,7 +220,7 @@ async def test_kafka_keeps_no_offsets_of_the_ledger(deployment: Deployment) -> N
 async def test_the_topic_keeps_everything_and_is_led_by_nobody_who_lacks_what_was_acknowledged(
     deployment: Deployment,
 ) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=deployment.settings.kafka_bootstrap)
+    admin = AIOKafkaAdminClient(**kafka_access(deployment.settings))
     await admin.start()
     try:
         (answer,) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, deployment.topic)])
@@ -260,9 +261,7 @@ async def test_a_ledger_that_cannot_rejoin_its_group_ends_itself(
             monkeypatch.setattr(watch, "_STUCK_AFTER_S", 1.0)
             # Another member comes, and of what this one sends only its request to join again is lost.
             proxy.deaf_to = lambda request: request[4:6] == _JOIN_GROUP
-            other = AIOKafkaConsumer(
-                bootstrap_servers=deployment.settings.kafka_bootstrap, group_id=f"{deployment.topic}.ledger"
-            )
+            other = AIOKafkaConsumer(**kafka_access(deployment.settings), group_id=f"{deployment.topic}.ledger")
             await other.start()
             other.subscribe([deployment.topic])
             await _rejected(running, ConsumerStuckError)

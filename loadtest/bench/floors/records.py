@@ -10,8 +10,10 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from loadtest.cpu import cpu_of_parts, spent_since
 from loadtest.ledger import Ledger
 from loadtest.stack import Stack
+from redpacket.log.connect import kafka_access
 from redpacket.log.record import Batch, decode_record
 from redpacket.log.topic import create_topic
+from redpacket.settings import Settings
 
 _LIMIT_S = 60.0
 # Read and written again at most, from the first on.
@@ -30,19 +32,19 @@ async def measure_records(stack: Stack, ledger: Ledger, begins: Sequence[int], e
     kafka = {"kafka": stack.pids()["kafka"]}
     async with asyncio.timeout(_LIMIT_S):
         before, before_s = cpu_of_parts(kafka), time.process_time()
-        records = await _read(stack.settings.kafka_bootstrap, ledger.topic, begins, ends)
+        records = await _read(stack.settings, ledger.topic, begins, ends)
         read_s = time.process_time()
-        await _append(stack.settings.kafka_bootstrap, records)
+        await _append(stack.settings, records)
         api_s, spent = time.process_time() - read_s, spent_since(before, cpu_of_parts(kafka))
     claims = sum(_claims_in(value) for of_shard in records for value in of_shard)
     return {part: seconds / claims for part, seconds in ({"api": api_s, "ledger": read_s - before_s} | spent).items()}
 
 
-async def _read(bootstrap: str, topic: str, begins: Sequence[int], ends: Sequence[int]) -> list[list[bytes]]:
+async def _read(settings: Settings, topic: str, begins: Sequence[int], ends: Sequence[int]) -> list[list[bytes]]:
     """By shard, what was written between; the same part of every shard."""
     share = min(1.0, _RECORDS / max(1, sum(ends) - sum(begins)))
     until = [begin + round((end - begin) * share) for begin, end in zip(begins, ends, strict=True)]
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False, auto_offset_reset="none")
+    consumer = AIOKafkaConsumer(**kafka_access(settings), enable_auto_commit=False, auto_offset_reset="none")
     await consumer.start()
     try:
         wanted = {TopicPartition(topic, shard): end for shard, end in enumerate(until) if end > begins[shard]}
@@ -58,8 +60,8 @@ async def _read(bootstrap: str, topic: str, begins: Sequence[int], ends: Sequenc
         await consumer.stop()
 
 
-async def _append(bootstrap: str, records: Sequence[Sequence[bytes]]) -> None:
-    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", enable_idempotence=False)
+async def _append(settings: Settings, records: Sequence[Sequence[bytes]]) -> None:
+    producer = AIOKafkaProducer(**kafka_access(settings), acks="all", enable_idempotence=False)
     await producer.start()
 
     async def append_all(shard: int) -> None:
