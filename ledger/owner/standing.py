@@ -2,8 +2,8 @@
 
 Postgres itself ends one that is idle in a transaction (`_NEVER_HOLD` in worker.py). But the driver sends a statement
 that is new to a session in two parts, and between them, or within a COPY, Postgres takes the session for an active one,
-however long its client is silent: none of its timeouts ends it. A worker that was stopped there would keep the next
-owner of its shards from settling for as long as it stands.
+however long its client is silent. A worker that was stopped there would keep the next owner of its shards from settling
+for as long as it stands. (Postgres 17 has a `transaction_timeout`: it cuts slow settlements too, and ends no COPY.)
 """
 
 import logging
