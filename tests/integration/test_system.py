@@ -84,6 +84,19 @@ async def test_the_demo_adds_up(system: System) -> None:
     assert out.endswith("I8 holds: all holds\n")
 
 
+async def test_the_demo_of_a_large_packet_tells_how_far_it_is(system: System) -> None:
+    status, out, error = await run_command("demo", "--data", str(system.data), "--shares", "1000", "--people", "400")
+    assert status == 0, out + error
+    assert "400 of 400 people got a share" in out
+    # Beside what it says: the crowd, second by second, then the ledger and the audit.
+    told = error.splitlines()
+    asked = [int(line.split(" of ")[0]) for line in told if line.endswith(" of 400 people have their answers")]
+    assert asked == sorted(asked)
+    assert asked[-1] == 400
+    assert "waiting until the ledger has all of it" in told
+    assert any(line.startswith("log: ") for line in told)
+
+
 async def test_a_second_start_goes_on_where_the_first_was(tmp_path: Path) -> None:
     async with running_system(tmp_path, "--api", "1", "--ledger", "1") as first, first.client("alice") as alice:
         async with first.client("boss", "operator") as boss:

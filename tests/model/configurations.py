@@ -27,7 +27,6 @@ FOUR_EPOCHS = Openings("opening, four epochs", epochs=4)
 WALLET = Sends("sends, one wallet")
 KEYS = Sends("sends, one key with two terms", requests=((KEY, 1), (KEY, 2)), funds=2, credits=0, claimant=True)
 WALLET_READINGS = Sends("sends, two readings on their way", readings=2, credits=0)
-WALLET_CREDITS = replace(WALLET, name="sends, nothing at first and two credits", funds=0, credits=2)
 THREE_KEYS = ((KEY, 1), ("L", 1), ("M", 1))
 RETURNS = replace(
     WALLET, name="sends, claims return", requests=THREE_KEYS, returns=True, evictions=False, faults=0, epochs=1, log=1
@@ -49,7 +48,6 @@ SHORT: tuple[Configuration, ...] = (
     WALLET,
     KEYS,
     WALLET_READINGS,
-    WALLET_CREDITS,
     RETURNS,
     CLOSING,
     CLOSING_SHARED,
@@ -72,6 +70,7 @@ LONG: tuple[Configuration, ...] = (
     replace(WALLET, name="sends, two workers", workers=2),
     replace(WALLET, name="sends, two faults", faults=2, epochs=3),
     replace(WALLET, name="sends, two readings and a credit", readings=2),
+    replace(WALLET, name="sends, nothing at first and two credits", funds=0, credits=2),
     replace(RETURNS, name="sends, claims return, a fault", faults=1, epochs=2, log=2),
     replace(KEYS, name="sends, one key, two of everything", workers=2, readings=2, faults=2, epochs=3),
     replace(CLOSING, name="closing, two people, two shares", shares=2),

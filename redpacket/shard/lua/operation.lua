@@ -27,7 +27,7 @@ local function decide_operation(batch, item)
   if wallet then
     wallet.credited = math.max(wallet.credited, credited)
     if wallet.credited - wallet.reserved - wallet.took < amount then
-      -- No 402 because of a send that may yet die; and what is told here is final, or it would be no 402 either.
+      -- No 402 because of a send that may yet die: `reserved` is told only where all of it is confirmed.
       if first_unconfirmed(batch, wallet) then return { 'refused', 'busy' } end
       return { 'short', wallet.reserved }
     end
