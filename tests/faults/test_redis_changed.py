@@ -19,6 +19,7 @@ from loadtest.auditor.audit import audit
 from loadtest.record.operations import resolve, unresolved
 from loadtest.record.phones import Phones
 from loadtest.record.recorder import Recorder, read_requests
+from loadtest.record.words import Asked
 from redpacket.settings import Settings, read_key, settings_environ
 from redpacket.shard.mark import redis_name
 from redpacket.stack.local import LocalServers
@@ -143,7 +144,8 @@ async def test_a_redis_that_is_changed_and_changed_back_loses_nothing(servers: L
                     load.cancel()
                 async with Phones(url, token_of, recorder) as phones:
                     await resolve(phones, unresolved(read_requests(file)), BACK_MAX_S)
-                await _come_to_rest(system)
+                    await _come_to_rest(system)
+                    await _see_wallets(phones, file)
             requests, evidence = read_requests(file), await gather_evidence(system)
             findings = await audited(settings, "start")
             id_key = read_key(settings, "id.key")
@@ -157,6 +159,14 @@ async def _replace(settings: Settings, here: str, there: str) -> None:
     status, out, error = await run_command("redis", "replace", "--to", there, environ=environ)
     assert (status, error) == (0, "")
     assert f"Now set REDPACKET_REDIS_URL={there}" in out
+
+
+async def _see_wallets(phones: Phones, file: Path) -> None:
+    """The auditor sums up what everybody sees in the end."""
+    owners = {it.asked.body.get("owner", it.asked.owner) for it in read_requests(file)}
+    looks = [Asked(kind="see_wallet", owner=owner) for owner in sorted(owners)]
+    for answer in await asyncio.gather(*(phones.until_final(look, patience_s=BACK_MAX_S) for look in looks)):
+        assert answer.outcome == "ok", answer
 
 
 async def _come_to_rest(system: System) -> None:
