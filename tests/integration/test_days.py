@@ -29,8 +29,8 @@ ROOMS = ("redpacket.books", "ledger.settle", "ledger.owner", "ledger.trace", "le
 # How the worker's connection plans.
 SESSION = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off", "jit": "off"}
 
-# One small row of one table for each day, some hundred in a block: when a process starts, for a person who knows no day,
-# and every 5 s by one worker of all.
+# One small row of one table for each day, a hundred and more in a block: when a process starts, for a person who knows
+# no day, and every 5 s by one worker of all.
 READ_EACH_DAYS_ROW = {"redpacket.books locks", "ledger.trace days", "ledger.owner next_to_seal"}
 
 # Of packets, claims and postings.
