@@ -95,7 +95,7 @@ async def _run(settings: Settings, stop: asyncio.Event) -> None:
             Chore("relay", Relay(parts.client, parts.repeater).relay, _RELAY_PAUSE_S),
             Chore("closing", ends.finish_closing, _ENDS_PAUSE_S),
             Chore("expiry", ends.expire, _ENDS_PAUSE_S),
-            Chore("sealing days", DaySealer(pool).seal, _SEALING_PAUSE_S),
+            Chore("sealing", DaySealer(pool).seal, _SEALING_PAUSE_S),
             Chore("conservation", Conservation(books).compare, _CONSERVATION_PAUSE_S),
         )
         shut = ShutEpochs(pool)

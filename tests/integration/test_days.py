@@ -29,8 +29,9 @@ ROOMS = ("redpacket.books", "ledger.settle", "ledger.owner", "ledger.trace", "le
 # How the worker's connection plans.
 SESSION = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off", "jit": "off"}
 
-# One small row of one table: when a process starts, and for a person who knows no day.
-READ_EACH_DAYS_ROW = {"redpacket.books locks", "ledger.trace days"}
+# One small row of one table for each day, a hundred and more in a block: when a process starts, for a person who knows
+# no day, and every 5 s by one worker of all.
+READ_EACH_DAYS_ROW = {"redpacket.books locks", "ledger.trace days", "ledger.owner next_to_seal"}
 
 # Of packets, claims and postings.
 _RELATIONS_OF_A_DAY = 11
