@@ -5,8 +5,6 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from redpacket.stack.files import write_whole
-
 # Files in the folder: when the first person came, in seconds since 1970; and one that is there if a process of the
 # generator was near the end of what a core can do, so that people waited for their own phones too. One that says why
 # not everybody did what he should have.
@@ -36,8 +34,7 @@ class Plan(Struct, frozen=True, kw_only=True):
 
 
 def write_plan(plan: Plan, path: Path) -> None:
-    """Readable by this user alone: it has everybody's token."""
-    write_whole(path, msgspec.json.encode(plan))
+    path.write_bytes(msgspec.json.encode(plan))
 
 
 def read_plan(path: Path) -> Plan:

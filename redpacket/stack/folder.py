@@ -13,6 +13,7 @@ from redpacket.stack.files import MARK, is_marked, write_mark
 NAMES = ("lock", "ports.json", "stack.json", "kafka.properties", MARK)
 FOLDERS = ("keys", "logs", "kafka", "kafka.new", "postgres", "postgres.new", "redis")
 PRIVATE = 0o700
+LINK = "{} is a link, which is not followed: put in its place what it leads to"
 # Of Kafka's own; any other folder of the log is a partition of a topic.
 METADATA = "__cluster_metadata-0"
 
@@ -37,7 +38,7 @@ def check_folder(data: Path) -> None:
         raise StackError(f"{data} belongs to another user: name another folder")
     for name in (*NAMES, *FOLDERS):
         if (data / name).is_symlink():
-            raise StackError(f"{data / name} is a link, which is not followed: put in its place what it leads to")
+            raise StackError(LINK.format(data / name))
     if not (is_marked(data) or _is_new(data) or _is_of_an_earlier_version(data)):
         raise StackError(
             f"{data} is not empty, and no stack has made it: it is left as it is; name another folder, or a new one"
@@ -62,6 +63,8 @@ def own_folder(data: Path) -> None:
 
 def private_folder(folder: Path) -> Path:
     """Make it, or find it there. Raises StackError where it is no folder of ours, OSError."""
+    if folder.is_symlink():
+        raise StackError(LINK.format(folder))
     folder.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
