@@ -3,9 +3,10 @@
 import click
 
 from redpacket.cli import deadletters, proof, rehearsal, stack, workers
+from redpacket.cli.commands import Commands
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.version_option(package_name="redpacket")
 def main() -> None:
     """A red-packet and payment event processor in which a 201 is final."""

@@ -9,6 +9,7 @@ from typing import Literal
 import click
 import msgspec
 
+from redpacket.cli.parameters import PROGRAM
 from redpacket.cli.run import data_option, deployment_option, deployment_settings, json_option, or_exit, run
 from redpacket.money import Owner
 from redpacket.settings import SettingsError
@@ -22,7 +23,7 @@ from redpacket.settings import SettingsError
 @click.option("--api", type=click.IntRange(1, 64), default=2, help="API workers.")
 @click.option("--ledger", type=click.IntRange(1, 16), default=2, help="Ledger workers.")
 @click.option(
-    "--redis-server", metavar="PROGRAM", help="Use this Redis >= 7 from PATH instead of the Valkey that comes along."
+    "--redis-server", type=PROGRAM, help="Use this Redis >= 7 from PATH instead of the Valkey that comes along."
 )
 def up(data: Path, port: int, api: int, ledger: int, redis_server: str | None) -> None:
     """Run the whole system on this machine.
@@ -30,6 +31,7 @@ def up(data: Path, port: int, api: int, ledger: int, redis_server: str | None) -
     In the foreground, until Ctrl-C or SIGTERM, which stop all of it. Prints `ready http://...` once it serves; a second
     start on the same data goes on where it was.
     """
+    from redpacket.ops.open_files import TooFewFilesError
     from redpacket.stack.error import StackError
     from redpacket.stack.state import read_stack
     from redpacket.stack.up import run_up
@@ -43,7 +45,7 @@ def up(data: Path, port: int, api: int, ledger: int, redis_server: str | None) -
 
     try:
         asyncio.run(run_up(data, port, api, ledger, click.echo, say_what_to_try, redis_binary=redis_server))
-    except (StackError, SettingsError, OSError) as error:
+    except (StackError, SettingsError, TooFewFilesError, OSError) as error:
         raise click.ClickException(str(error)) from None
 
 

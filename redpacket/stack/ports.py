@@ -31,14 +31,19 @@ class Ports(Struct, forbid_unknown_fields=True):
 
 
 def is_free(port: int) -> bool:
+    return not why_not_free(port)
+
+
+def why_not_free(port: int) -> str:
+    """The kernel's reason; '' where the port can be had."""
     with socket.socket() as probe:
         # As the servers do: connections that are still being closed do not hold a port.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
+        except OSError as error:
+            return error.strerror or repr(error)
+        return ""
 
 
 def free_ports(count: int) -> list[int]:

@@ -22,6 +22,7 @@ NAME = "redpacket"  # of the database and of its user
 class Postgres:
     folder: Path
     port: int
+    connections: int = 200
     name: str = "postgres"
 
     @property
@@ -50,7 +51,7 @@ class Postgres:
             "unix_socket_directories": "",
             "fsync": "on",
             "synchronous_commit": "on",
-            "max_connections": "200",
+            "max_connections": str(self.connections),
             "shared_buffers": "256MB",
             "max_wal_size": "2GB",
         }

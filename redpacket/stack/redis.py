@@ -30,6 +30,8 @@ class Redis:
         return f"redis://127.0.0.1:{self.port}/0"
 
     async def prepare(self, log: Log, say: Say) -> None:
+        if self.folder.is_symlink():
+            raise StackError(f"{self.folder} is a link, and is emptied at each start: remove it")
         # Nothing is ever read back: a dump that somebody ordered would be loaded at the next start.
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)

@@ -8,10 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from redpacket.limits import maxmemory_mib, postgres_connections, stack_files
+from redpacket.ops.open_files import ensure_open_files
 from redpacket.settings import Settings, settings_environ
 from redpacket.stack.error import StackError
 from redpacket.stack.keys import ensure_keys
-from redpacket.stack.local import LocalServers
+from redpacket.stack.local import CONNECTIONS, LocalServers
 from redpacket.stack.lock import lock_holder
 from redpacket.stack.ports import free_ports
 from redpacket.stack.program import Program, run_once
@@ -39,16 +41,36 @@ class System:
         self.data = self.data.absolute()  # workers are told of it
 
     async def run(self) -> None:
-        """Run until cancelled. Raises StackError, SettingsError and OSError, with everything stopped."""
+        """Run until cancelled. Raises StackError, SettingsError, TooFewFilesError and OSError, with everything
+        stopped."""
         # All that can be refused is refused before anything is started.
-        stack_settings(os.environ, postgres_url="", redis_url="", kafka_bootstrap="", keys_dir="")
+        settings = stack_settings(os.environ, postgres_url="", redis_url="", kafka_bootstrap="", keys_dir="")
+        self._check_limits(settings)
         holder = lock_holder(self.data)
         if holder is not None:
             raise StackError(f"a stack is already running on {self.data} (process {holder})")
         with self._bind() as listener:
-            self._servers = LocalServers(self.data, say=self.say, changed=self._publish, redis_binary=self.redis_binary)
+            self._servers = LocalServers(
+                self.data,
+                say=self.say,
+                changed=self._publish,
+                redis_binary=self.redis_binary,
+                redis_maxmemory=f"{maxmemory_mib(settings.memory_refuse_mib)}mb",
+                connections=max(CONNECTIONS, postgres_connections(self.workers.api, self.workers.ledger)),
+            )
             async with self._servers:
                 await self._serve(listener)
+
+    def _check_limits(self, settings: Settings) -> None:
+        """Raises StackError where so many workers cannot serve, and TooFewFilesError."""
+        api, ledger, shards = self.workers.api, self.workers.ledger, settings.shards
+        if ledger > shards:
+            raise StackError(
+                f"{ledger} ledger workers (--ledger) are too many for {shards} shards (REDPACKET_SHARDS), of each of which"
+                " one is the owner: whoever owns none is never ready"
+            )
+        part, needed = max(stack_files(api, ledger, shards).items(), key=lambda it: it[1])
+        ensure_open_files(needed, f"{part} of a stack with {api} API and {ledger} ledger workers (--api, --ledger)")
 
     def _bind(self) -> socket.socket:
         listener = socket.socket()
@@ -57,7 +79,9 @@ class System:
             listener.bind(("127.0.0.1", self.port or free_ports(1)[0]))
         except OSError as error:
             listener.close()
-            raise StackError(f"port {self.port} of 127.0.0.1 cannot be had: {error.strerror}") from None
+            raise StackError(
+                f"port {self.port} of 127.0.0.1 (--port, for the API) cannot be had: {error.strerror}"
+            ) from None
         self.port = listener.getsockname()[1]
         return listener
 

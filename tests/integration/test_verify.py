@@ -52,7 +52,7 @@ async def test_an_open_packet_and_an_unknown_one_cannot_be_verified(system: Syst
     packet = (await send(client, "alice", nonce))["id"]
     for id, why in ((packet, "published once it is final"), ("f" * 38, "404")):
         status, _, error = await run_command("verify", id, "--data", str(system.data))
-        assert status == 1
+        assert status == 2
         assert why in error
 
 
@@ -120,7 +120,7 @@ async def test_plain_javascript_verifies_the_same(system: System, client: Make, 
     status, out = await verify(packet)
     assert (status, out.startswith("all match: 230 claims of 250 shares")) == (0, True), out
     status, out = await verify((await send(client, "alice", nonce))["id"])
-    assert status == 1
+    assert status == 2
     assert "published once it is final" in out
     # All else is right in each of these.
     head, claims = await _seen(client, await _ended(client, nonce, 3, shares=3))
