@@ -10,7 +10,7 @@ REDIS_CONNECTIONS = 64
 # Above where new packets are refused, claims still find room: a third of it, and as much less than its limit.
 _ROOM = 4, 3
 _MIB = 2**20
-# Files of a worker: its libraries, its sockets and their waiting, some brokers, and as many clients as make it worth it.
+# Files of a worker: its own, connections to brokers, and the fewest clients that make a worker worth starting.
 _OWN_FILES, _CLIENTS_MIN = 48, 128
 # Of Kafka: its jars and topics of its own (132 were seen), and of each shard a segment with its indexes, twice while it
 # rolls.

@@ -78,11 +78,11 @@ class Janitor:
             await self._go_on(epochs.keys(), self._idle_s if used > evict else _NEVER_S)
 
     def _tell_room(self, max_bytes: int, refuse: int) -> None:
-        """Once for each Redis that is too small for what is set."""
+        """Warns once for each Redis whose maxmemory is too small for the settings."""
         if max_bytes != self._max_bytes and refuse != self._refuse_mib * _MIB:
             logger.warning(
-                "redis's maxmemory of %d MiB leaves claims no room above REDPACKET_MEMORY_REFUSE_MIB (%d): new packets are"
-                " refused above %d MiB already; set it to %d MiB at least",
+                "Redis's maxmemory of %d MiB leaves no room for claims above REDPACKET_MEMORY_REFUSE_MIB=%d: new"
+                " packets are refused above %d MiB instead. Set maxmemory to at least %d MiB",
                 *(max_bytes // _MIB, self._refuse_mib, refuse // _MIB, maxmemory_mib(self._refuse_mib)),
             )
         self._max_bytes = max_bytes

@@ -85,7 +85,7 @@ def rehearse(
     if kill and host is not None:
         raise click.UsageError("--kill is for a stack of this machine, --host for one that may be elsewhere")
     if web and (why := why_not_free(web_port)):
-        raise click.BadParameter(f"port {web_port} of 127.0.0.1 cannot be had: {why}", param_hint="--web-port")
+        raise click.BadParameter(f"port {web_port} of 127.0.0.1 is not available: {why}", param_hint="--web-port")
     folder = out or Path("reports") / f"{name}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
     try:
         folder.mkdir(parents=True)

@@ -66,8 +66,8 @@ class System:
         api, ledger, shards = self.workers.api, self.workers.ledger, settings.shards
         if ledger > shards:
             raise StackError(
-                f"{ledger} ledger workers (--ledger) are too many for {shards} shards (REDPACKET_SHARDS), of each of which"
-                " one is the owner: whoever owns none is never ready"
+                f"{ledger} ledger workers (--ledger) are more than {shards} shards (REDPACKET_SHARDS): each shard has"
+                " one owner, and a worker that owns none never becomes ready"
             )
         part, needed = max(stack_files(api, ledger, shards).items(), key=lambda it: it[1])
         ensure_open_files(needed, f"{part} of a stack with {api} API and {ledger} ledger workers (--api, --ledger)")
@@ -79,9 +79,7 @@ class System:
             listener.bind(("127.0.0.1", self.port or free_ports(1)[0]))
         except OSError as error:
             listener.close()
-            raise StackError(
-                f"port {self.port} of 127.0.0.1 (--port, for the API) cannot be had: {error.strerror}"
-            ) from None
+            raise StackError(f"port {self.port} of 127.0.0.1 (--port) is not available: {error.strerror}") from None
         self.port = listener.getsockname()[1]
         return listener
 

@@ -24,9 +24,8 @@ async def run_up(
     """Run the stack on `data` until SIGTERM, SIGINT or SIGHUP, then stop it, in bounded time.
 
     `say` is given a line for each step, in the end one that begins `ready http://`; then `on_ready` is called.
-    `command` runs `migrate`, `ledger` and `api`. Raises StackError, SettingsError, TooFewFilesError or OSError, with everything
-    stopped,
-    where something keeps the stack from running.
+    `command` runs `migrate`, `ledger` and `api`. Raises StackError, SettingsError, TooFewFilesError or OSError, with
+    everything stopped, where something keeps the stack from running.
     """
     system = System(data, port, Workers(api, ledger, command), say, on_ready, redis_binary)
     running = asyncio.create_task(system.run())

@@ -45,8 +45,8 @@ def redis_keeps_nothing(objects: Objects) -> Iterator[str]:
 
 
 def redis_is_full_in_the_right_order(objects: Objects) -> Iterator[str]:
-    """What nobody uses leaves before packets are refused, which are before Redis refuses everything, with room for claims
-    between, and that it does before its container is killed."""
+    """Eviction starts before packets are refused, Redis refuses everything only some claims later, and before its
+    container is killed."""
     (container,) = find(objects, "StatefulSet", "redis")["spec"]["template"]["spec"]["containers"]
     settings = settings_of(objects, "ledger")
     bounds = (
