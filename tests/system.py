@@ -73,13 +73,16 @@ class System:
             await connection.close()
 
 
-async def run_command(*arguments: str, environ: Mapping[str, str] | None = None) -> tuple[int, str, str]:
+async def run_command(
+    *arguments: str, environ: Mapping[str, str] | None = None, cwd: Path | None = None
+) -> tuple[int, str, str]:
     """`redpacket ARGUMENTS`: its exit status, what it has printed, and its errors."""
     process = await asyncio.create_subprocess_exec(
         *(*COMMAND, *arguments),
         stdout=PIPE,
         stderr=PIPE,
         env={**os.environ, **(environ or {})},
+        cwd=cwd,
     )
     async with asyncio.timeout(_COMMAND_S):
         out, error = await process.communicate()
@@ -87,13 +90,16 @@ async def run_command(*arguments: str, environ: Mapping[str, str] | None = None)
 
 
 @asynccontextmanager
-async def running_system(data: Path, *options: str, environ: Mapping[str, str] | None = None) -> AsyncIterator[System]:
-    """`environ`: settings of its own, beside those of this process."""
+async def running_system(
+    data: Path, *options: str, environ: Mapping[str, str] | None = None, cwd: Path | None = None
+) -> AsyncIterator[System]:
+    """`environ`: settings of its own, beside those of this process. `cwd`: the folder it is started from."""
     process = await asyncio.create_subprocess_exec(
         *(*COMMAND, "up", "--data", str(data), "--port", "0", *options),
         stdout=PIPE,
         stderr=STDOUT,
         env={**os.environ, **(environ or {})},
+        cwd=cwd,
     )
     try:
         lines = await _read_until_ready(process)
