@@ -54,14 +54,16 @@ def environ_settings() -> Settings:
 
 def deployment_settings(data: Path) -> Settings:
     """Of the local stack on `data`; where none runs there, of the deployment that the environment names."""
-    from redpacket.stack.error import NotRunningError
-    from redpacket.stack.state import ready_stack
+    from redpacket.stack.error import NotRunningError, StackError
+    from redpacket.stack.state import read_stack, ready_stack
 
     if f"{PREFIX}POSTGRES_URL" in os.environ:
         try:
-            return or_exit(read_settings, ready_stack(data).environ)
+            read_stack(data)
         except NotRunningError:
             return environ_settings()
+        except StackError as error:
+            raise click.ClickException(str(error)) from None
     return or_exit(read_settings, or_exit(ready_stack, data).environ)
 
 

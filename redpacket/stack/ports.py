@@ -64,11 +64,14 @@ def kept_ports(file: Path) -> Ports:
     """The ports of the last start, kept in `file`; one that is new, or that somebody else has taken, is chosen anew.
 
     Every server can live with another port (Kafka too: a lone KRaft node takes its new addresses from its settings).
+    Raises StackError.
     """
     try:
         ports = msgspec.json.decode(file.read_bytes(), type=Ports)
     except (FileNotFoundError, msgspec.DecodeError):
         ports = Ports()
+    except OSError as error:
+        raise StackError(f"{file} cannot be read: {error.strerror}") from None
     names = [name for name, port in msgspec.structs.asdict(ports).items() if not port or not is_free(port)]
     for name, port in zip(names, free_ports(len(names)), strict=True):
         setattr(ports, name, port)

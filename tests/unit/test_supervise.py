@@ -275,7 +275,7 @@ def test_a_stack_that_is_not_running_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(StackError, match="no stack is running"):
         read_stack(tmp_path)
     (tmp_path / "stack.json").write_text('{"pid":1,"ready":true,"url":"","environ":{},"children":[]}')
-    with pytest.raises(StackError, match="no stack is running"), held_lock(tmp_path):
+    with pytest.raises(StackError, match="is still starting"), held_lock(tmp_path):
         read_stack(tmp_path)
 
 
