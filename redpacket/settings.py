@@ -54,7 +54,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     outbox_age_max_ms: Milliseconds = 3_000
 
     # MiB of Redis (its used_memory): above the first what is settled and not in use is evicted, above the second no new
-    # packets are taken. Both below its maxmemory.
+    # packets are taken. Its maxmemory leaves room above the second (redpacket/limits.py).
     memory_evict_mib: Annotated[int, Meta(ge=1)] = 1_024
     memory_refuse_mib: Annotated[int, Meta(ge=1)] = 2_048
 
