@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta, Struct
@@ -79,6 +80,26 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         return msgspec.convert(given, Settings, strict=False)
     except msgspec.ValidationError as error:
         raise SettingsError(f"settings: {_named_as_variables(str(error))}; see .env.example") from None
+
+
+def check_places(settings: Settings) -> None:
+    """Whether the servers' places can be any. Raises SettingsError, where a driver would raise an error of its own."""
+    brokers = [f"//{broker.strip()}" for broker in settings.kafka_bootstrap.split(",")]
+    for name, urls, schemes in (
+        ("POSTGRES_URL", [settings.postgres_url], ("postgresql", "postgres")),
+        ("REDIS_URL", [settings.redis_url], ("redis", "rediss", "unix")),
+        ("KAFKA_BOOTSTRAP", brokers, ("",)),
+    ):
+        for url in urls:
+            try:
+                place = urlsplit(url)
+                known = (
+                    place.scheme in schemes and place.port != 0 and (place.scheme or place.hostname and not place.path)
+                )
+            except ValueError:
+                known = False
+            if not known:
+                raise SettingsError(f"settings: {PREFIX}{name} is {url.removeprefix('//')!r}: see .env.example for one")
 
 
 def _named_as_variables(sentence: str) -> str:

@@ -11,7 +11,7 @@ import click
 
 from redpacket.cli.parameters import FOLDER
 from redpacket.ops.signals import catch_stop_signals
-from redpacket.settings import PREFIX, Settings, SettingsError, read_settings
+from redpacket.settings import PREFIX, Settings, SettingsError, check_places, read_settings
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -49,7 +49,9 @@ class Check(click.Command):
 
 
 def environ_settings() -> Settings:
-    return or_exit(read_settings, os.environ)
+    settings = or_exit(read_settings, os.environ)
+    or_exit(check_places, settings)
+    return settings
 
 
 def deployment_settings(data: Path) -> Settings:

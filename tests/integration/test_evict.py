@@ -164,7 +164,7 @@ async def test_a_redis_with_less_room_than_the_settings_want_refuses_packets_in_
                         await asyncio.sleep(0.05)
                 claimed(await worker.path.claim_share(packet, "bob"))
         finally:
-            await server.config_set("maxmemory", limit)
+            await server.config_set("maxmemory", limit or "0")
             await server.delete("ballast")
     assert "leaves no room for claims above REDPACKET_MEMORY_REFUSE_MIB=2048" in caplog.text
 
