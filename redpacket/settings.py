@@ -1,7 +1,7 @@
 """The settings of every process, read once from environment variables named REDPACKET_<FIELD>."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -91,15 +91,20 @@ def check_places(settings: Settings) -> None:
         ("KAFKA_BOOTSTRAP", brokers, ("",)),
     ):
         for url in urls:
-            try:
-                place = urlsplit(url)
-                known = (
-                    place.scheme in schemes and place.port != 0 and (place.scheme or place.hostname and not place.path)
-                )
-            except ValueError:
-                known = False
-            if not known:
+            if not _is_place(url, schemes):
                 raise SettingsError(f"settings: {PREFIX}{name} is {url.removeprefix('//')!r}: see .env.example for one")
+
+
+def _is_place(url: str, schemes: Sequence[str]) -> bool:
+    try:
+        place = urlsplit(url)
+        port = place.port
+    except ValueError:
+        return False
+    if place.scheme not in schemes or port == 0:
+        return False
+    # Where there is a scheme, a socket's path may stand in the place of a host.
+    return bool(place.scheme or (place.hostname and not place.path))
 
 
 def _named_as_variables(sentence: str) -> str:
