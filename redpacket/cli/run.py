@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 import traceback
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -113,6 +114,8 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
     except KafkaError as error:
         raise click.ClickException(f"kafka: {error!r}") from None
     except POSTGRES_FAILURES as error:
+        if isinstance(error, OSError) and not isinstance(error, ConnectionError | TimeoutError | socket.gaierror):
+            raise click.ClickException(str(error)) from None  # of a file, a disk, a terminal
         raise click.ClickException(f"postgres does not do as it should: {error!r}") from None
 
 

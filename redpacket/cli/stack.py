@@ -28,8 +28,8 @@ from redpacket.settings import SettingsError
 def up(data: Path, port: int, api: int, ledger: int, redis_server: str | None) -> None:
     """Run the whole system on this machine.
 
-    In the foreground, until Ctrl-C, SIGTERM or SIGHUP, which stop all of it. Prints `ready http://...` once it serves; a second
-    start on the same data goes on where it was.
+    In the foreground, until Ctrl-C, SIGTERM or SIGHUP, which stop all of it. Prints `ready http://...` once it serves;
+    a second start on the same data goes on where it was.
     """
     from redpacket.ops.open_files import TooFewFilesError
     from redpacket.stack.error import StackError

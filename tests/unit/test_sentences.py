@@ -1,6 +1,7 @@
 """What keeps a command from its work is said as it is, and blamed on nobody else."""
 
 import asyncio
+import errno
 import os
 import shutil
 import signal
@@ -231,6 +232,23 @@ def test_the_verifier_in_javascript_says_what_it_takes(argv: list[str], said: st
     alone = shutil.copy(SCRIPT, tmp_path)
     done = subprocess.run(["node", alone], capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stderr) == (2, "Not verified: split.mjs is not beside this script\n")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "Error: [Errno 28] No space left on device\n"),
+        (FileNotFoundError(errno.ENOENT, "No such file or directory", "x"), "No such file or directory: 'x'\n"),
+        (ConnectionRefusedError(errno.ECONNREFUSED, "Connect call failed"), "postgres"),
+    ],
+)
+def test_a_full_disk_is_not_blamed_on_postgres(monkeypatch: pytest.MonkeyPatch, error: OSError, said: str) -> None:
+    async def fails(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("ledger.audit.run.audit", fails)
+    done = _run("audit", "--data", "/nowhere", **settings_environ(SETTINGS))
+    assert (done.exit_code, said in done.stderr, "postgres" in done.stderr) == (2, True, said == "postgres")
 
 
 def test_help_tells_the_exit_statuses_of_each_check() -> None:
