@@ -42,9 +42,9 @@ def watermarks_bytes(evict_mib: int, refuse_mib: int, maxmemory_bytes: int) -> t
     return min(evict, refuse * _ROOM[1] // _ROOM[0]), refuse
 
 
-def worker_files() -> int:
-    """Open files that a worker of either kind needs to be of use."""
-    return READING_CONNECTIONS + SETTLING_CONNECTIONS + REDIS_CONNECTIONS + _OWN_FILES + _CLIENTS_MIN
+def worker_files(clients: int = _CLIENTS_MIN) -> int:
+    """Open files that a worker of either kind needs, with so many clients."""
+    return READING_CONNECTIONS + SETTLING_CONNECTIONS + REDIS_CONNECTIONS + _OWN_FILES + clients
 
 
 def stack_files(api: int, ledger: int, shards: int) -> dict[str, int]:

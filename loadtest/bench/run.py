@@ -17,6 +17,8 @@ from loadtest.bench.people import make_people
 from loadtest.ledger import open_ledger
 from loadtest.scratch import scratch_folder
 from loadtest.stack import running_stack
+from redpacket.limits import worker_files
+from redpacket.ops.open_files import ensure_open_files
 
 
 class Options(Struct, frozen=True):
@@ -30,7 +32,10 @@ class Options(Struct, frozen=True):
 
 
 async def run_bench(options: Options, say: Callable[[str], None]) -> Report:
-    """Raises StackError, CaseError, LoadError, and what its parts raise where one of them is away."""
+    """Raises TooFewFilesError, StackError, CaseError, LoadError, and what its parts raise where one of them is away."""
+    # All clients may come to one worker.
+    most = max(options.connections)
+    ensure_open_files(worker_files(most), f"a worker with {most} connections (--connections)")
     with scratch_folder("bench") as data:
         async with (
             running_stack(data / "stack", options.api, options.ledger, say) as stack,

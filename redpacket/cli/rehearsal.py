@@ -123,10 +123,14 @@ async def _rehearse_on(options: "Options", host: str | None, data: Path | None, 
     from loadtest.rehearsal.run import rehearse
     from loadtest.scratch import scratch_folder
     from loadtest.stack import running_stack, stack_on
+    from redpacket.limits import worker_files
+    from redpacket.ops.open_files import ensure_open_files
     from redpacket.stack.error import NotRunningError
     from redpacket.stack.local import STOP_ORDER
     from redpacket.stack.workers import Workers
 
+    each = -(-options.people // options.processes)
+    ensure_open_files(worker_files(each), f"a process with {each} people (--users by --processes)")
     if host is not None:
         return await rehearse(options, host.rstrip("/"), deployment_settings(data or Path("data")), None, _say)
     if data is not None:

@@ -94,6 +94,7 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
     from redpacket.books.database import POSTGRES_FAILURES, BooksUnavailableError
     from redpacket.books.deployment import DeploymentError
     from redpacket.log.producer import LogUnavailableError
+    from redpacket.ops.open_files import TooFewFilesError
     from redpacket.ops.server import ListenError
     from redpacket.stack.error import StackError
 
@@ -109,6 +110,7 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
         BooksUnavailableError,
         LogUnavailableError,
         StackError,
+        TooFewFilesError,
     ) as error:
         raise click.ClickException(str(error)) from None
     except KafkaError as error:

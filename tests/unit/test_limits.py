@@ -5,6 +5,7 @@ import resource
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -14,6 +15,7 @@ from redpacket.cli import main
 from redpacket.limits import maxmemory_mib, postgres_connections, stack_files, watermarks_bytes
 from redpacket.ops.open_files import TooFewFilesError, ensure_open_files
 from redpacket.settings import Settings
+from redpacket.stack.error import StackError
 from redpacket.stack.program import python
 
 COMPOSE = Path(__file__).parents[2] / "compose.yaml"
@@ -50,16 +52,42 @@ def test_more_ledger_workers_than_shards_are_refused_before_anything_starts(tmp_
     assert not (tmp_path / "data").exists()
 
 
+def test_postgres_and_redis_take_what_the_most_workers_ask_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, Any] = {}
+
+    def servers(*_: object, **options: Any) -> None:
+        given.update(options)
+        raise StackError("so far")
+
+    monkeypatch.setattr("redpacket.stack.system.LocalServers", servers)
+    monkeypatch.setattr("redpacket.stack.system.ensure_open_files", lambda *_: None)
+    argv = ["up", "--data", str(tmp_path / "data"), "--port", "0", "--api", "64", "--ledger", "16"]
+    CliRunner().invoke(main, argv, env={"REDPACKET_MEMORY_REFUSE_MIB": "3000"})
+    assert given["connections"] >= 64 * 8 + 16 * 16 + 3
+    assert given["redis_maxmemory"] == "4000mb"
+    assert stack_files(64, 16, 16)["Redis"] < 10_000, "its own maxclients"
+
+
+def test_a_bench_of_more_connections_than_files_is_refused_before_anything_starts() -> None:
+    argv = python("redpacket.cli", "bench", "--connections", "8,900")
+    done = subprocess.run(argv, preexec_fn=_few_files, capture_output=True, text=True, check=False, timeout=120)
+    assert (done.returncode, "with 900 connections (--connections) needs 1028 open files" in done.stderr) == (2, True)
+
+
+def _few_files() -> None:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))
+
+
 @pytest.mark.parametrize("command", [["up", "--port", "0", "--data"], ["api"], ["ledger"]], ids=lambda it: it[0])
 def test_with_few_files_a_start_says_at_once_how_many_it_needs(command: list[str], tmp_path: Path) -> None:
     argv = python("redpacket.cli", *command, *([str(tmp_path / "data")] if command[0] == "up" else []))
     done = subprocess.run(
         argv,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100)),
+        preexec_fn=_few_files,
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=120,
     )
     assert done.returncode == 1
     needed = re.search(r"needs (\d+) open files, 100 are allowed", done.stderr)
@@ -76,7 +104,7 @@ def test_the_soft_limit_is_raised_where_the_hard_one_suffices() -> None:
         "ensure_open_files(1000, 'it')\nensure_open_files(400, 'it')\n"
         "print(resource.getrlimit(resource.RLIMIT_NOFILE))\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
     assert done.stdout == "(500, 1000)\n(1000, 1000)\n"
 
 
