@@ -23,7 +23,7 @@ class Commands(click.Group):
             try:
                 return super().invoke(context)
             except (KeyboardInterrupt, asyncio.CancelledError):
-                raise CommandInterruptedError("interrupted: nothing is said") from None
+                raise CommandInterruptedError("interrupted before its end") from None
 
 
 @contextmanager

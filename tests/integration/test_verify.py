@@ -103,6 +103,13 @@ async def test_a_packet_is_one_segment_of_the_path_and_what_is_no_json_cannot_be
     assert asked == ["/v1/packets/..%2Fwallet%3Fa%23b"]
 
 
+@pytest.mark.parametrize("answer", [{}, [], "x", 1, {"state": "open"}, {"seed": 1, "state": "closed"}])
+async def test_what_is_no_redpacket_cannot_be_verified(answer: object) -> None:
+    async with _answering({"/v1/packets/x": answer, "/v1/packets/x/claims": answer}) as (url, _):
+        with pytest.raises(UnverifiableError, match=r"is no redpacket|published once it is final"):
+            await verify_packet(url, "anybody", "x", lambda _: None)
+
+
 async def test_plain_javascript_verifies_the_same(system: System, client: Make, nonce: str) -> None:
     if shutil.which("node") is None:
         pytest.skip("node is not installed: docs/verify.mjs cannot be run")
