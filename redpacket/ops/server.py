@@ -72,9 +72,14 @@ async def serving(
 def listen(
     host: str, port: int, backlog: int = 128, asked_by: str = "REDPACKET_OPS_HOST and REDPACKET_OPS_PORT"
 ) -> socket.socket:
-    """By default a socket for health and metrics; port 0 takes a free one. Raises ListenError."""
+    """By default a socket for health and metrics; port 0 takes a free one. `host`: of IPv4 or IPv6; `::` is both.
+
+    Raises ListenError.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    both = host == "::" and socket.has_dualstack_ipv6()
     try:
-        listening = socket.create_server((host, port), backlog=backlog, reuse_port=False)
+        listening = socket.create_server((host, port), family=family, backlog=backlog, dualstack_ipv6=both)
     except (OSError, UnicodeError) as error:  # the latter of a name that cannot be one
         why = getattr(error, "strerror", None) or str(error)
         raise ListenError(f"cannot listen on port {port} of {host!r} ({asked_by}): {why}") from None
