@@ -3,7 +3,6 @@
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,34 +11,30 @@ from redpacket.stack.error import StackError
 from redpacket.stack.lock import held_lock, lock_holder
 
 _NAME = "redpacket-{}-"
-# Somebody may have made his folder and not yet locked it.
-_YOUNG_S = 60.0
+_DATA = "data"
 
 
 @contextmanager
 def scratch_folder(what: str) -> Iterator[Path]:
-    """A new, empty folder, removed at the end; before it those of this user that nobody holds any more."""
+    """A new, empty folder, removed at the end. First removes what killed processes of this user left behind."""
     for left in Path(tempfile.gettempdir()).glob(f"{_NAME.format(what)}*"):
         if _is_left(left):
             shutil.rmtree(left, ignore_errors=True)
     # The lock is beside what is in the folder: a stack locks its own.
     with tempfile.TemporaryDirectory(prefix=_NAME.format(what)) as made, held_lock(Path(made)):
-        folder = Path(made) / "data"
+        folder = Path(made) / _DATA
         folder.mkdir()
         yield folder
 
 
 def _is_left(folder: Path) -> bool:
+    """Whether it is one of these, down to its names, and nobody holds it or runs a stack in it."""
     try:
-        seen = folder.lstat()
-        old = time.time() - seen.st_mtime > _YOUNG_S or (folder / "lock").exists()
-        # What it started may still be ending, and writes there.
         return (
-            old
-            and seen.st_uid == os.getuid()
-            and lock_holder(folder) is None
-            and lock_holder(folder / "data") is None
-            and lock_holder(folder / "data" / "stack") is None
+            folder.lstat().st_uid == os.getuid()
+            and {it.name for it in folder.iterdir()} == {"lock", _DATA}
+            # What its process had started may still be ending, and writes there.
+            and all(lock_holder(it) is None for it in (folder, folder / _DATA, folder / _DATA / "stack"))
         )
     except (OSError, StackError):
         return False

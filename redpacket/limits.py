@@ -7,7 +7,7 @@ SETTLING_CONNECTIONS = 8
 _OTHER_CONNECTIONS = 30
 # Connections of one worker to Redis.
 REDIS_CONNECTIONS = 64
-# Above where new packets are refused, claims still find room: a third of it, and as much less than its limit.
+# Redis's maxmemory by where new packets are refused: claims find room between the two.
 _ROOM = 4, 3
 _MIB = 2**20
 # Files of a worker: its own, connections to brokers, and the fewest clients that make a worker worth starting.

@@ -12,7 +12,7 @@ from redpacket.ops.signals import stop_signals
 
 
 class CommandInterruptedError(click.ClickException):
-    """2, as no command ends by itself with 2 where it has found something: what it was to find out is not known."""
+    """A status of its own: 1 would say that a check has found something."""
 
     exit_code = 2
 

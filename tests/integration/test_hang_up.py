@@ -106,21 +106,23 @@ async def test_the_stack_of_a_command_ends_with_it(
     assert not os.listdir(scratch)
 
 
-def test_a_folder_that_somebody_holds_or_has_just_made_is_not_taken_away(
+def test_only_a_folder_that_a_killed_process_has_left_is_taken_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    for name in ("redpacket-bench-left", "redpacket-bench-held", "redpacket-bench-new", "redpacket-other-left"):
-        (tmp_path / name).mkdir()
-    (tmp_path / "redpacket-bench-left" / "lock").touch()
+    for name in ("redpacket-bench-left", "redpacket-bench-held", "redpacket-bench-notes", "redpacket-other-left"):
+        (tmp_path / name / "data").mkdir(parents=True)
+        (tmp_path / name / "lock").touch()
+    (tmp_path / "redpacket-bench-notes" / "thesis.txt").touch()
+    (tmp_path / "redpacket-bench-new").mkdir()
     with held_lock(tmp_path / "redpacket-bench-held" / "data" / "stack"):
-        (tmp_path / "redpacket-bench-held" / "lock").touch()
         with scratch_folder("bench") as folder:
             assert folder.is_dir()
             assert not (tmp_path / "redpacket-bench-left").exists()
         assert {it.name for it in tmp_path.iterdir()} == {
             "redpacket-bench-held",
             "redpacket-bench-new",
+            "redpacket-bench-notes",
             "redpacket-other-left",
         }
 
