@@ -1,17 +1,31 @@
 // Verifies a final packet with what everyone sees of it:  node docs/verify.mjs http://127.0.0.1:8000 TOKEN PACKET
-import { commitment, splitAmounts } from "./split.mjs";
-
+// Exit status: 0 all match, 1 something does not, 2 it could not be verified.
 globalThis.crypto ??= (await import("node:crypto")).webcrypto; // which browsers have, and node from 20 on
-const [url, token, id] = process.argv.slice(2);
+const given = process.argv.slice(2);
+const [url, token, id] = given;
+
+function giveUp(why) {
+  console.error(`Not verified: ${why}`);
+  process.exit(2);
+}
+process.on("uncaughtException", (error) => giveUp(`what answers at ${url} is no redpacket (${error.message})`));
+
+const { commitment, splitAmounts } = await import("./split.mjs").catch(() => giveUp("split.mjs is not beside this script"));
 
 async function get(path) {
-  const answer = await fetch(`${url}/v1/packets/${encodeURIComponent(id)}${path}`, { headers: { Authorization: `Bearer ${token}` } });
-  if (!answer.ok) throw new Error(`${answer.status}: ${await answer.text()}`);
-  return answer.json();
+  const asked = `${url.replace(/\/+$/, "")}/v1/packets/${encodeURIComponent(id)}${path}`;
+  const answer = await fetch(asked, { headers: { Authorization: `Bearer ${token}` } }).catch((error) =>
+    giveUp(`the service at ${url} cannot be asked: ${error.cause?.message ?? error.message}`),
+  );
+  const text = await answer.text();
+  if (!answer.ok) giveUp(`GET ${asked} is answered ${answer.status}: ${text}`);
+  return JSON.parse(text);
 }
 
+if (given.length !== 3 || given.includes("")) giveUp("it takes a URL, a token and a packet: node docs/verify.mjs http://127.0.0.1:8000 TOKEN PACKET");
+if (!/^https?:$/.test(URL.canParse(url) ? new URL(url).protocol : "")) giveUp(`${url} is no URL of a service, as http://127.0.0.1:8000 is`);
 const packet = await get("");
-if (!packet.seed) throw new Error(`the packet is ${packet.state}: its seed is published once it is final`);
+if (!packet.seed) giveUp(`the packet is ${packet.state}: its seed is published once it is final`);
 const claims = [];
 for (let after = "0"; after !== null; ) {
   const page = await get(`/claims?limit=200&after=${after}`);

@@ -25,6 +25,7 @@ from redpacket.books.locks import lock_shortage
 from redpacket.commit.parts import start_parts
 from redpacket.commit.place import check_redis, deployments_redis
 from redpacket.ids import shard_of
+from redpacket.limits import SETTLING_CONNECTIONS
 from redpacket.log.topic import cluster_id
 from redpacket.ops.health import HealthApp
 from redpacket.ops.server import listen, serving
@@ -32,7 +33,6 @@ from redpacket.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-_CONNECTIONS_MAX = 8
 # Every look-up of a settlement is by key. Left to itself the planner keeps the plan that was right when the tables were
 # empty, and reads all accounts for each transaction.
 _ALWAYS_BY_KEY = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off", "jit": "off"}
@@ -53,7 +53,7 @@ SESSION = _ALWAYS_BY_KEY | _NEVER_HOLD
 
 
 async def run_ledger(settings: Settings, stop: asyncio.Event) -> None:
-    """Settles and opens until `stop`. Raises DeploymentError, SettingsError, or what the parts raise."""
+    """Settles and opens until `stop`. Raises DeploymentError, SettingsError, ListenError, or what the parts raise."""
     try:
         await _run(settings, stop)
     except BaseExceptionGroup as group:
@@ -78,7 +78,7 @@ async def _run(settings: Settings, stop: asyncio.Event) -> None:
         pool = await asyncpg.create_pool(
             settings.postgres_url,
             min_size=0,
-            max_size=_CONNECTIONS_MAX,
+            max_size=SETTLING_CONNECTIONS,
             timeout=timeout_s,
             command_timeout=timeout_s,
             server_settings=SESSION,

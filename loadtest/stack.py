@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import sys
 from asyncio.subprocess import PIPE, STDOUT, Process
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -15,9 +14,9 @@ import httpx
 
 from redpacket.settings import Settings, read_settings
 from redpacket.stack.error import StackError
-from redpacket.stack.program import guarded
+from redpacket.stack.program import guarded, python
 from redpacket.stack.server import plain_environ
-from redpacket.stack.state import ChildState, StackState, read_stack
+from redpacket.stack.state import ChildState, StackState, read_stack, ready_stack
 
 _START_S, _STOP_S, _CALL_S = 120.0, 60.0, 10.0
 
@@ -63,13 +62,13 @@ class Stack:
 
 def stack_on(data: Path) -> Stack:
     """The one that runs there. Raises StackError."""
-    return Stack(data, read_settings(read_stack(data).environ))
+    return Stack(data, read_settings(ready_stack(data).environ))
 
 
 @asynccontextmanager
 async def running_stack(data: Path, api: int, ledger: int, say: Callable[[str], None]) -> AsyncIterator[Stack]:
     """Started, and stopped at the end, however it comes. Raises StackError."""
-    command = [sys.executable, "-m", "redpacket.cli", "up", "--data", str(data), "--port", "0"]
+    command = python("redpacket.cli", "up", "--data", str(data), "--port", "0")
     command += ["--api", str(api), "--ledger", str(ledger)]
     # In a session of its own, so that Ctrl-C reaches it through this process only; and it never outlives this process.
     process = await asyncio.create_subprocess_exec(

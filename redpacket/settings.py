@@ -1,9 +1,10 @@
 """The settings of every process, read once from environment variables named REDPACKET_<FIELD>."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta, Struct
@@ -63,7 +64,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     outbox_age_max_ms: Milliseconds = 3_000
 
     # MiB of Redis (its used_memory): above the first what is settled and not in use is evicted, above the second no new
-    # packets are taken. Both below its maxmemory.
+    # packets are taken. Its maxmemory leaves room above the second (redpacket/limits.py).
     memory_evict_mib: Annotated[int, Meta(ge=1)] = 1_024
     memory_refuse_mib: Annotated[int, Meta(ge=1)] = 2_048
 
@@ -88,6 +89,31 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         return msgspec.convert(given, Settings, strict=False)
     except msgspec.ValidationError as error:
         raise SettingsError(f"settings: {_named_as_variables(str(error))}; see .env.example") from None
+
+
+def check_places(settings: Settings) -> None:
+    """Whether the servers' places can be any. Raises SettingsError, where a driver would raise an error of its own."""
+    brokers = [f"//{broker.strip()}" for broker in settings.kafka_bootstrap.split(",")]
+    for name, urls, schemes in (
+        ("POSTGRES_URL", [settings.postgres_url], ("postgresql", "postgres")),
+        ("REDIS_URL", [settings.redis_url], ("redis", "rediss", "unix")),
+        ("KAFKA_BOOTSTRAP", brokers, ("",)),
+    ):
+        for url in urls:
+            if not _is_place(url, schemes):
+                raise SettingsError(f"settings: {PREFIX}{name} is {url.removeprefix('//')!r}: see .env.example for one")
+
+
+def _is_place(url: str, schemes: Sequence[str]) -> bool:
+    try:
+        place = urlsplit(url)
+        port = place.port
+    except ValueError:
+        return False
+    if place.scheme not in schemes or port == 0:
+        return False
+    # Where there is a scheme, a socket's path may stand in the place of a host.
+    return bool(place.scheme or (place.hostname and not place.path))
 
 
 def _named_as_variables(sentence: str) -> str:

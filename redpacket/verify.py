@@ -31,9 +31,11 @@ async def verify_packet(url: str, token: str, packet: str, say: Say) -> int:
             if "seed" not in seen:
                 raise UnverifiableError(f"packet {packet} is {seen['state']}: its seed is published once it is final")
             claims = [claim async for page in _pages(http, path) for claim in page]
+        problems = list(check_packet(seen, claims))
     except httpx.HTTPError as error:
         raise UnverifiableError(f"the service at {url} does not answer: {error!r}") from None
-    problems = list(check_packet(seen, claims))
+    except (LookupError, TypeError, AttributeError) as error:
+        raise UnverifiableError(f"what answers at {url} is no redpacket: {error!r}") from None
     say(f"packet {packet}: {seen['state']}, {seen['kind']}, {seen['total']} in {seen['shares']} shares")
     say(f"seed        {seen['seed']}")
     say(f"commitment  {seen['commitment']}: compare it with what you were shown before anyone had claimed")

@@ -16,9 +16,9 @@ from redpacket.commit.place import check_redis, deployments_redis
 from redpacket.log.topic import cluster_id
 from redpacket.ops import metrics
 from redpacket.ops.drain import finish_s, move_clients_away
-from redpacket.ops.files import connections_within
 from redpacket.ops.health import PATHS, PROBES, HealthApp
-from redpacket.ops.server import listen, serving
+from redpacket.ops.open_files import connections_within
+from redpacket.ops.server import ListenError, listen, serving
 from redpacket.ops.signals import stop_on_signals
 from redpacket.settings import Settings
 from redpacket.shard.client import ShardUnreachableError
@@ -47,10 +47,10 @@ _GARBAGE_THRESHOLDS = (20_000, 20, 50)
 
 
 async def run_api(settings: Settings, fd: int | None, host: str, port: int) -> None:
-    """Serves until SIGTERM or SIGINT, on the listening socket `fd` of the parent or else on host and port.
+    """Serves until SIGTERM, SIGINT or SIGHUP, on the listening socket `fd` of the parent or else on host and port.
 
-    Raises DeploymentError, SettingsError, OSError, or what the parts raise: Postgres and Kafka are asked at the start
-    whether this is the deployment that the settings mean. Redis may be away.
+    Raises DeploymentError, SettingsError, ListenError, or what the parts raise: Postgres and Kafka are asked at the
+    start whether this is the deployment that the settings mean. Redis may be away.
     """
     stop = stop_on_signals()
     gc.freeze()  # what is imported stays
@@ -120,7 +120,15 @@ def _why_not_ready(stop: asyncio.Event) -> str:
 
 
 def _shared_socket(fd: int) -> socket.socket:
-    """The parent's socket, by a descriptor of our own: it goes on listening there when this one is closed."""
-    listening = socket.socket(fileno=os.dup(fd))
+    """The parent's socket, by a descriptor of our own: it goes on listening there when this one is closed. Raises
+    ListenError."""
+    try:
+        listening = socket.socket(fileno=os.dup(fd))
+    except OSError as error:
+        raise ListenError(f"descriptor {fd} (--fd) is no listening socket: {error.strerror}") from None
     listening.setblocking(False)
     return listening
+
+
+def _own_socket(host: str, port: int) -> socket.socket:
+    return listen(host, port, SERVED["backlog"], "--host and --port")

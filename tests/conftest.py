@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, settings
 
 from redpacket.stack.local import LocalServers
 from tests.deployment import Deployment, installed
+from tests.foreign import foreign_folder
 from tests.system import System, running_system
 
 # A busy machine is no reason to fail.
@@ -31,5 +32,6 @@ async def deployment(servers: LocalServers, tmp_path: Path) -> AsyncIterator[Dep
 @pytest.fixture(scope="session")
 async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[System]:
     """`redpacket up` with two workers of each kind. Whoever makes a part of it fail waits until it is whole again."""
-    async with running_system(tmp_path_factory.mktemp("system")) as system:
+    data = tmp_path_factory.mktemp("system")
+    async with running_system(data, cwd=foreign_folder(data.with_name(f"{data.name}-started-in"))) as system:
         yield system

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import sys
 from asyncio.subprocess import PIPE, STDOUT, Process
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -14,6 +13,7 @@ import asyncpg
 import httpx
 
 from redpacket.settings import Settings, read_settings
+from redpacket.stack.program import python
 from redpacket.stack.roles import SUPERUSER, role_url
 from redpacket.stack.sockets import socket_folder
 from redpacket.stack.state import StackState, read_stack
@@ -21,6 +21,8 @@ from redpacket.stack.tokens import issue_token
 
 START_S = 120.0
 STOP_S = 30.0
+# As its users have it: what lies in the current folder is not imported.
+COMMAND = tuple(python("redpacket.cli"))
 # Whatever the command.
 _COMMAND_S = 300.0
 
@@ -77,13 +79,16 @@ class System:
             await connection.close()
 
 
-async def run_command(*arguments: str, environ: Mapping[str, str] | None = None) -> tuple[int, str, str]:
+async def run_command(
+    *arguments: str, environ: Mapping[str, str] | None = None, cwd: Path | None = None
+) -> tuple[int, str, str]:
     """`redpacket ARGUMENTS`: its exit status, what it has printed, and its errors."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "redpacket.cli", *arguments),
+        *(*COMMAND, *arguments),
         stdout=PIPE,
         stderr=PIPE,
         env={**os.environ, **(environ or {})},
+        cwd=cwd,
     )
     async with asyncio.timeout(_COMMAND_S):
         out, error = await process.communicate()
@@ -91,13 +96,16 @@ async def run_command(*arguments: str, environ: Mapping[str, str] | None = None)
 
 
 @asynccontextmanager
-async def running_system(data: Path, *options: str, environ: Mapping[str, str] | None = None) -> AsyncIterator[System]:
-    """`environ`: settings of its own, beside those of this process."""
+async def running_system(
+    data: Path, *options: str, environ: Mapping[str, str] | None = None, cwd: Path | None = None
+) -> AsyncIterator[System]:
+    """`environ`: settings of its own, beside those of this process. `cwd`: the folder it is started from."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "redpacket.cli", "up", "--data", str(data), "--port", "0", *options),
+        *(*COMMAND, "up", "--data", str(data), "--port", "0", *options),
         stdout=PIPE,
         stderr=STDOUT,
         env={**os.environ, **(environ or {})},
+        cwd=cwd,
     )
     try:
         lines = await _read_until_ready(process)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from ledger.owner.again import again_and_again, teller
 from redpacket.books.database import Books
 from redpacket.books.snapshots import known_identities, operation_snapshots, wallet_snapshots
+from redpacket.limits import maxmemory_mib, watermarks_bytes
 from redpacket.ops import metrics
 from redpacket.settings import Settings
 from redpacket.shard.client import ShardClient
@@ -40,8 +41,9 @@ class Janitor:
     def __init__(
         self, settings: Settings, client: ShardClient, books: Books, epochs: Callable[[], dict[int, int]]
     ) -> None:
-        self._evict_bytes = settings.memory_evict_mib * _MIB
-        self._refuse_bytes = settings.memory_refuse_mib * _MIB
+        self._evict_mib, self._refuse_mib = settings.memory_evict_mib, settings.memory_refuse_mib
+        # Of the Redis that was last looked at.
+        self._max_bytes = 0
         self._client = client
         self._books = books
         self._epochs = epochs
@@ -58,20 +60,32 @@ class Janitor:
         await again_and_again(self._look, _LOOK_AGAIN_S, teller(logger, "looking after memory"))
 
     async def _look(self) -> None:
-        used = await self._client.used_memory_bytes()
+        used, max_bytes = await self._client.memory_bytes()
         metrics.REDIS_BYTES.set(used)
+        evict, refuse = watermarks_bytes(self._evict_mib, self._refuse_mib, max_bytes)
+        self._tell_room(max_bytes, refuse)
         epochs = self._epochs()
         if epochs != self._epochs_seen:
             self._epochs_seen, self._epochs_passed, self._cursor = epochs, True, 0
             self._full = {}
         for shard in epochs:
-            if self._full.get(shard) is not (full := used > self._refuse_bytes):
+            if self._full.get(shard) is not (full := used > refuse):
                 await set_full(self._client, shard, full)
                 self._full[shard] = full
-        if used <= self._evict_bytes:
+        if used <= evict:
             self._idle_s = _IDLE_S
-        if used > self._evict_bytes or self._epochs_passed:
-            await self._go_on(epochs.keys(), self._idle_s if used > self._evict_bytes else _NEVER_S)
+        if used > evict or self._epochs_passed:
+            await self._go_on(epochs.keys(), self._idle_s if used > evict else _NEVER_S)
+
+    def _tell_room(self, max_bytes: int, refuse: int) -> None:
+        """Warns once for each Redis whose maxmemory is too small for the settings."""
+        if max_bytes != self._max_bytes and refuse != self._refuse_mib * _MIB:
+            logger.warning(
+                "Redis's maxmemory of %d MiB leaves no room for claims above REDPACKET_MEMORY_REFUSE_MIB=%d: new"
+                " packets are refused above %d MiB instead. Set maxmemory to at least %d MiB",
+                *(max_bytes // _MIB, self._refuse_mib, refuse // _MIB, maxmemory_mib(self._refuse_mib)),
+            )
+        self._max_bytes = max_bytes
 
     async def _go_on(self, shards: Collection[int], idle_s: int) -> None:
         loop = asyncio.get_running_loop()

@@ -42,6 +42,15 @@ class Figures(Struct, frozen=True):
     generator_cpu_us: float
     floor: Floor
 
+    @property
+    def fault(self) -> str:
+        """What was not as the case wants it; '' where all was."""
+        if not (self.unexpected or self.unanswered or self.differs):
+            return ""
+        answers = ", ".join(f"{count} x {status}" for status, count in self.answers.items()) or "nothing"
+        told = f"{self.case}, {self.connections} connections: answered {answers}; {self.unanswered} not answered"
+        return told + (f"; ACKNOWLEDGED {self.acknowledged}, IN THE LEDGER {self.settled}" if self.differs else "")
+
 
 class Report(Struct, frozen=True):
     """`machine`: what it ran on. `idle_cpu_ms_per_s`: what the stack spends while nobody asks for anything; it is in
@@ -59,6 +68,11 @@ class Report(Struct, frozen=True):
     def holds(self) -> bool:
         """Whether all that was acknowledged is in the ledger, and nothing else."""
         return not any(run.differs for run in self.runs)
+
+    @property
+    def faults(self) -> list[str]:
+        """Of which each makes the figures of a run those of something else than its case."""
+        return [run.fault for run in self.runs if run.fault]
 
 
 def per_unit_us(spent_s: Mapping[str, float], units: int) -> dict[str, float]:

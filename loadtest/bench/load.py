@@ -3,7 +3,6 @@ its own."""
 
 import asyncio
 import shutil
-import sys
 from asyncio.subprocess import PIPE
 from collections.abc import Iterable, Sequence
 from importlib.resources import as_file, files
@@ -11,6 +10,8 @@ from pathlib import Path
 
 import msgspec
 from msgspec import Struct
+
+from redpacket.stack.program import guarded, python
 
 # What answers may take beyond the time in which requests are sent; a list without a time limit has as long as LIST_S.
 _GRACE_S, _LIST_S = 30, 120
@@ -64,12 +65,12 @@ async def fire(
             argv = ["wrk", "-t1", f"-c{connections}", f"-d{limit_s}", "--timeout", f"{limit_s}", "-s", str(script)]
             argv += [f"http://127.0.0.1:{port}", "--", *rest]
         else:
-            argv = [sys.executable, "-m", "loadtest.bench.fire", str(port), str(connections), *rest]
+            argv = python("loadtest.bench.fire", str(port), str(connections), *rest)
         return await _run(argv, limit_s + _STOP_S)
 
 
 async def _run(argv: Sequence[str], limit_s: float) -> Fired:
-    process = await asyncio.create_subprocess_exec(*argv, stdout=PIPE, stderr=PIPE)
+    process = await asyncio.create_subprocess_exec(*guarded(argv), stdout=PIPE, stderr=PIPE)
     try:
         async with asyncio.timeout(limit_s):
             out, errors = await process.communicate()

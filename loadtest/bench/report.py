@@ -18,7 +18,7 @@ floor: the same by bare loops (docs/bench.md); ratio: how many times the floor t
 
 
 def format_json(report: Report) -> str:
-    return json.format(json.encode({**to_builtins(report), "holds": report.holds})).decode()
+    return json.format(json.encode({**to_builtins(report), "holds": report.holds, "faults": report.faults})).decode()
 
 
 def format_table(report: Report) -> str:
@@ -28,7 +28,6 @@ def format_table(report: Report) -> str:
     for run in report.runs:
         rows.append(_cells(run))
         rows.append(("  floor", "", "", "", "", "", *_cpu(run.floor.cpu_us), "", ""))
-    notes = [note for run in report.runs if (note := _note(run))]
     return "\n".join(
         [
             f"redpacket {report.version}: {report.api_workers} API, {report.ledger_workers} ledger; {machine}",
@@ -37,14 +36,14 @@ def format_table(report: Report) -> str:
             *_aligned(rows),
             "",
             _EXPLAINED,
-            *notes,
+            *(f"! {fault}" for fault in report.faults),
             "All that was acknowledged is in the ledger." if report.holds else "THE LEDGER DIFFERS, see above.",
         ]
     )
 
 
 def _cells(run: Figures) -> Sequence[str]:
-    flag = " !" if _note(run) else ""
+    flag = " !" if run.fault else ""
     batch = f"{run.batch_items:.1f}" if run.batch_items else "-"
     figures = (f"{run.connections}", f"{run.per_s:.0f}", f"{run.p50_ms:.1f}", f"{run.p99_ms:.1f}", batch)
     return (f"{run.case}{flag}", *figures, *_cpu(run.cpu_us), f"{run.floor.ratio:.1f}", f"{run.generator_cpu_us:.0f}")
@@ -52,15 +51,6 @@ def _cells(run: Figures) -> Sequence[str]:
 
 def _cpu(cpu_us: dict[str, float]) -> list[str]:
     return [f"{cpu_us[part]:.0f}" for part in (*PARTS, "sum")]
-
-
-def _note(run: Figures) -> str:
-    """What was not as the case wants it; '' where all was."""
-    if not (run.unexpected or run.unanswered or run.differs):
-        return ""
-    answers = ", ".join(f"{count} x {status}" for status, count in run.answers.items())
-    told = f"! {run.case}, {run.connections} connections: answered {answers}; {run.unanswered} not answered"
-    return told + (f"; ACKNOWLEDGED {run.acknowledged}, IN THE LEDGER {run.settled}" if run.differs else "")
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:

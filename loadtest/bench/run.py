@@ -2,11 +2,9 @@
 
 import os
 import platform
-import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from importlib.metadata import version
-from pathlib import Path
 
 from msgspec import Struct
 
@@ -17,7 +15,10 @@ from loadtest.bench.load import generator_name
 from loadtest.bench.measure import Bench
 from loadtest.bench.people import make_people
 from loadtest.ledger import open_ledger
+from loadtest.scratch import scratch_folder
 from loadtest.stack import running_stack
+from redpacket.limits import worker_files
+from redpacket.ops.open_files import ensure_open_files
 
 
 class Options(Struct, frozen=True):
@@ -31,9 +32,11 @@ class Options(Struct, frozen=True):
 
 
 async def run_bench(options: Options, say: Callable[[str], None]) -> Report:
-    """Raises StackError, CaseError, LoadError, and what its parts raise where one of them is away."""
-    with tempfile.TemporaryDirectory(prefix="redpacket-bench-") as folder:
-        data = Path(folder)
+    """Raises TooFewFilesError, StackError, CaseError, LoadError, and what its parts raise where one of them is away."""
+    # All clients may come to one worker.
+    most = max(options.connections)
+    ensure_open_files(worker_files(most), f"a worker with {most} connections (--connections)")
+    with scratch_folder("bench") as data:
         async with (
             running_stack(data / "stack", options.api, options.ledger, say) as stack,
             open_ledger(stack.settings) as ledger,

@@ -1,10 +1,13 @@
-"""What locust runs: the people of one rehearsal, by the plan that the environment variable REHEARSAL_PLAN names."""
+"""What locust runs: the people of one rehearsal, by the plan in the file whose descriptor the environment
+variable REHEARSAL_PLAN names."""
 
 import os
 import time
 from pathlib import Path
+from signal import SIGKILL
 from typing import Any
 
+import gevent
 from locust import LoadTestShape, events
 from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
@@ -14,10 +17,13 @@ from loadtest.rehearsal.phone import Phone, Stage
 from loadtest.rehearsal.plan import BEGAN, BROKEN, STRAINED, read_began, read_plan
 from loadtest.rehearsal.scenarios import SCENARIOS, people_at
 
-PLAN = read_plan(Path(os.environ["REHEARSAL_PLAN"]))
+PLAN = read_plan(int(os.environ["REHEARSAL_PLAN"]))
 SCENARIO = SCENARIOS[PLAN.scenario]
 # Of the people that are still missing, so many come within a second.
 _COME_PER_S = 0.5
+_LOOK_S = 0.5
+# Locust imports this in its first process, of which the others are copies.
+_FIRST, _PARENT = os.getpid(), os.getppid()
 
 
 class Person(Phone):
@@ -74,6 +80,18 @@ def _note_error(exception: Exception, **_: Any) -> None:
     (Path(PLAN.folder) / BROKEN).write_text(f"a phone failed: {exception!r}")
 
 
+def _end_with_parent(**_: Any) -> None:
+    """The kernel ends the first process with the rehearsal; but one that lost its master would go on for a minute."""
+    gevent.spawn(_watch_parent, _PARENT if os.getpid() == _FIRST else _FIRST)
+
+
+def _watch_parent(parent: int) -> None:
+    while os.getppid() == parent:
+        gevent.sleep(_LOOK_S)
+    os.killpg(0, SIGKILL)
+
+
+events.init.add_listener(_end_with_parent)
 events.test_start.add_listener(_begin)
 events.user_error.add_listener(_note_error)
 events.test_stop.add_listener(_end)

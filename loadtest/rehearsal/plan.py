@@ -1,5 +1,12 @@
-"""What a rehearsal's people are told beforehand, in a file: who they are, and which packets are there."""
+"""What a rehearsal's people are told beforehand: who they are, with their tokens, and which packets are there.
 
+It goes from process to process in a file without a name, so that nothing of it is left however they end: folders of
+rehearsals are shown to others.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -33,12 +40,19 @@ class Plan(Struct, frozen=True, kw_only=True):
     first_turn: int
 
 
-def write_plan(plan: Plan, path: Path) -> None:
-    path.write_bytes(msgspec.json.encode(plan))
+@contextmanager
+def written_plan(plan: Plan) -> Iterator[int]:
+    """The descriptor of the file, to be passed on to the process that reads it."""
+    with tempfile.TemporaryFile() as file:
+        file.write(msgspec.json.encode(plan))
+        file.seek(0)
+        yield file.fileno()
 
 
-def read_plan(path: Path) -> Plan:
-    return msgspec.json.decode(path.read_bytes(), type=Plan)
+def read_plan(descriptor: int) -> Plan:
+    """Once: it is closed behind it."""
+    with open(descriptor, "rb") as file:
+        return msgspec.json.decode(file.read(), type=Plan)
 
 
 def read_began(file: Path) -> float | None:

@@ -51,7 +51,7 @@ async def rehearse(
     """
     scenario = SCENARIOS[options.name]
     if stack is not None:
-        check_names(stack, options.kill)
+        check_names([it.name for it in stack.state.children], options.kill)
     cast = make_cast(settings, scenario, options.people, options.seconds, options.processes)
     tokens = cast.tokens()
     with Recorder(options.folder / "requests-asked.jsonl") as recorder:

@@ -2,17 +2,16 @@
 
 import asyncio
 import os
-import sys
 from asyncio.subprocess import STDOUT, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from signal import SIGKILL, SIGTERM
+from signal import SIGKILL
 
 from loadtest.rehearsal.error import RehearsalError
-from loadtest.rehearsal.plan import BEGAN, BROKEN, STRAINED, Plan, read_began, write_plan
+from loadtest.rehearsal.plan import BEGAN, BROKEN, STRAINED, Plan, read_began, written_plan
 from redpacket.stack.ports import free_ports
-from redpacket.stack.program import guarded
+from redpacket.stack.program import guarded, python
 from redpacket.stack.server import plain_environ
 
 _LOCUSTFILE = Path(__file__).with_name("locustfile.py")
@@ -20,7 +19,6 @@ _LOCUSTFILE = Path(__file__).with_name("locustfile.py")
 _START_S = 60.0
 # Who has begun something brings it to an end, for so long; what is still open then is asked for afterwards.
 _FINISH_S = 60
-_STOP_S = _FINISH_S + 30.0
 # Its page stays for so long after the last person has gone.
 _PAGE_STAYS_S = 5
 
@@ -52,38 +50,36 @@ async def running_swarm(plan: Plan, url: str, web_port: int | None) -> AsyncIter
     """Started, and ended at the latest with this context. `web_port`: of locust's own page. Raises RehearsalError,
     StackError."""
     folder = Path(plan.folder)
-    file = folder / "plan.json"
-    write_plan(plan, file)
     log = folder / "locust.log"
-    with log.open("wb") as output:
+    with log.open("wb") as output, written_plan(plan) as descriptor:
         # In a session of its own: Ctrl-C reaches it through this process only.
         process = await asyncio.create_subprocess_exec(
-            *guarded(_command(plan, url, web_port), SIGTERM),
+            *guarded(_command(plan, url, web_port)),
             stdout=output,
             stderr=STDOUT,
-            env=plain_environ() | {"REHEARSAL_PLAN": str(file), "PYTHONUNBUFFERED": "1"},
+            env=_environ() | {"REHEARSAL_PLAN": str(descriptor), "PYTHONUNBUFFERED": "1"},
+            pass_fds=[descriptor],
+            # Not the folder one stands in: locust takes options from a locust.conf and a pyproject.toml there.
+            cwd=_LOCUSTFILE.parent,
             start_new_session=True,
         )
     try:
         yield Swarm(process, await _wait_begun(process, folder / BEGAN, log), log)
     finally:
-        if process.returncode is None:
-            process.send_signal(SIGTERM)
-            try:
-                async with asyncio.timeout(_STOP_S):
-                    await process.wait()
-            except TimeoutError:
-                process.kill()
-                await process.wait()
-        # Workers outlive the master for a minute, and would go on asking.
+        # It has ended by itself, or the rehearsal is given up, of which nothing will be said. Workers outlive the
+        # master for a minute, and would go on asking.
         with suppress(ProcessLookupError):
             os.killpg(process.pid, SIGKILL)
-        # It has everybody's token, and folders of rehearsals are shown to others.
-        file.unlink(missing_ok=True)
+        await process.wait()
+
+
+def _environ() -> dict[str, str]:
+    """Locust takes options from LOCUST_... too."""
+    return {name: value for name, value in plain_environ().items() if not name.startswith("LOCUST_")}
 
 
 def _command(plan: Plan, url: str, web_port: int | None) -> list[str]:
-    command = [sys.executable, "-m", "locust", "--locustfile", str(_LOCUSTFILE), "--host", url]
+    command = python("locust", "--locustfile", str(_LOCUSTFILE), "--host", url)
     command += ["--stop-timeout", str(_FINISH_S), "--loglevel", "WARNING", "--only-summary"]
     # Whether anything was wrong is not for its own count of failures to say.
     command += ["--exit-code-on-error", "0"]

@@ -8,10 +8,9 @@ from typing import Any
 
 import asyncpg
 
+from redpacket.limits import READING_CONNECTIONS
 from redpacket.settings import Settings
 from redpacket.sql import of_days, read_queries
-
-_CONNECTIONS_MAX = 8
 
 # What a call raises when Postgres is away, goes away, or is too slow. The third is what asyncpg says of a connection
 # that was cut in the middle of a statement when it goes back to the pool.
@@ -43,7 +42,7 @@ class Books:
         self._pool = asyncpg.create_pool(
             settings.postgres_url,
             min_size=0,
-            max_size=_CONNECTIONS_MAX,
+            max_size=READING_CONNECTIONS,
             timeout=self._timeout_s,
             command_timeout=self._timeout_s,
             reset=keep_session,

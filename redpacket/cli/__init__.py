@@ -3,12 +3,17 @@
 import click
 
 from redpacket.cli import deadletters, proof, redis, rehearsal, stack, workers
+from redpacket.cli.commands import Commands
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.version_option(package_name="redpacket")
 def main() -> None:
-    """A red-packet and payment event processor in which a 201 is final."""
+    """A red-packet and payment event processor in which a 201 is final.
+
+    Exit status of each command: 0 it is done and all holds, 1 it failed or something does not hold, 2 wrong arguments,
+    interrupted, or a check that could not be made.
+    """
 
 
 for command in (

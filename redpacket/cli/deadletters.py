@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from redpacket.cli.run import deployment_option, deployment_settings, json_option, run
+from redpacket.cli.run import Check, deployment_option, deployment_settings, json_option, run
 
 if TYPE_CHECKING:
     from ledger.deadletters.letter import LetterName
@@ -46,14 +46,18 @@ def show(data: Path, letter: str) -> None:
     from ledger.deadletters.read import find_letter
     from ledger.deadletters.words import format_letter
 
-    click.echo(format_letter(run(find_letter(deployment_settings(data), _letter_name(letter)))))
+    name = _letter_name(letter)
+    click.echo(format_letter(run(find_letter(deployment_settings(data), name))))
 
 
-@deadletters.command()
+@deadletters.command(cls=Check)
 @deployment_option
 @click.argument("letter")
 def replay(data: Path, letter: str) -> None:
-    """Settle LETTER once more; exit status 1 where it contradicts the ledger again."""
+    """Settle LETTER once more.
+
+    Exit status: 0 it is settled, 1 it contradicts the ledger again, 2 it could not be tried.
+    """
     from ledger.deadletters.decide import replay_letter
     from ledger.deadletters.words import describe_replayed
 
@@ -71,7 +75,8 @@ def reject(data: Path, letter: str) -> None:
     from ledger.deadletters.decide import reject_letter
     from ledger.deadletters.words import describe_rejected
 
-    click.echo(describe_rejected(run(reject_letter(deployment_settings(data), _letter_name(letter)))))
+    name = _letter_name(letter)
+    click.echo(describe_rejected(run(reject_letter(deployment_settings(data), name))))
 
 
 def _letter_name(letter: str) -> "LetterName":
@@ -80,4 +85,4 @@ def _letter_name(letter: str) -> "LetterName":
     try:
         return parse_name(letter)
     except LetterError as error:
-        raise click.ClickException(str(error)) from None
+        raise click.BadParameter(str(error), param_hint="LETTER") from None

@@ -1,19 +1,16 @@
 """`redpacket rehearse`: a night's load on a service, and what became of all that people asked for."""
 
-import asyncio
 import sys
-import tempfile
 from contextlib import suppress
 from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
-from signal import SIGTERM
 from typing import TYPE_CHECKING
 
 import click
 
-from redpacket.cli.data import DEFAULT, DataFolder
-from redpacket.cli.run import deployment_settings, run_check
+from redpacket.cli.parameters import DEFAULT, FOLDER, URL, finite
+from redpacket.cli.run import Check, deployment_settings, run
 
 if TYPE_CHECKING:
     from loadtest.rehearsal.figures import Figures
@@ -22,26 +19,22 @@ if TYPE_CHECKING:
 # As loadtest/rehearsal/scenarios.py has them, which is not imported for the sake of --help.
 SCENARIOS = ("steady", "new-years-eve", "red-packet-rain", "hot-packet")
 
-_FOLDER = click.Path(path_type=Path, file_okay=False)
 
-
-@click.command()
+@click.command(cls=Check)
 @click.argument("name", type=click.Choice(SCENARIOS))
 @click.option(
     "--users", "people", type=click.IntRange(1, 100_000), help="People at the peak.  [default: the scenario's]"
 )
-@click.option(
-    "--minutes", type=click.FloatRange(0.2, 720), help="How long people come and go.  [default: the scenario's]"
-)
+@click.option("--minutes", type=finite(0.2, 720), help="How long people come and go.  [default: the scenario's]")
 @click.option(
     "--host",
-    metavar="URL",
+    type=URL,
     help="The service, instead of a stack of its own; the REDPACKET_ settings, or"
     " --data's stack, say where its servers are: they are asked for the audit.",
 )
 @click.option(
     "--data",
-    type=DataFolder(),
+    type=FOLDER,
     help="Where a stack runs in this folder, that one is rehearsed on; else the stack of"
     " its own keeps its data there.  [default: a temporary folder]",
 )
@@ -59,7 +52,7 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 )
 @click.option("--web", is_flag=True, help="Locust's own page, while it runs, on 127.0.0.1.")
 @click.option("--web-port", type=click.IntRange(1, 65_535), default=8089, help="Where that page is.")
-@click.option("--out", type=_FOLDER, help="A new folder for the record and the report.  [default: reports/NAME-TIME]")
+@click.option("--out", type=FOLDER, help="A new folder for the record and the report.  [default: reports/NAME-TIME]")
 def rehearse(
     name: str,
     people: int | None,
@@ -86,10 +79,13 @@ def rehearse(
 
     from loadtest.rehearsal.run import Options
     from loadtest.rehearsal.scenarios import SCENARIOS as BY_NAME
+    from redpacket.stack.ports import why_not_free
 
     scenario = BY_NAME[name]
     if kill and host is not None:
         raise click.UsageError("--kill is for a stack of this machine, --host for one that may be elsewhere")
+    if web and (why := why_not_free(web_port)):
+        raise click.BadParameter(f"port {web_port} of 127.0.0.1 is not available: {why}", param_hint="--web-port")
     folder = out or Path("reports") / f"{name}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
     try:
         folder.mkdir(parents=True)
@@ -105,7 +101,7 @@ def rehearse(
         folder.absolute(),
     )
     try:
-        figures = run_check(lambda: _rehearse(options, host, data, api, ledger), "the rehearsal")
+        figures = run(_rehearse(options, host, data, api, ledger))
     finally:
         with suppress(OSError):  # it stays where there is anything in it
             folder.rmdir()
@@ -114,12 +110,8 @@ def rehearse(
 
 
 async def _rehearse(options: "Options", host: str | None, data: Path | None, api: int, ledger: int) -> "Figures":
-    """As Ctrl-C does, SIGTERM ends all that was started, and takes the tokens away."""
     from loadtest.rehearsal.error import RehearsalError
 
-    this = asyncio.current_task()
-    assert this is not None
-    asyncio.get_running_loop().add_signal_handler(SIGTERM, this.cancel)
     try:
         return await _rehearse_on(options, host, data, api, ledger)
     except RehearsalError as error:
@@ -127,21 +119,30 @@ async def _rehearse(options: "Options", host: str | None, data: Path | None, api
 
 
 async def _rehearse_on(options: "Options", host: str | None, data: Path | None, api: int, ledger: int) -> "Figures":
+    from loadtest.rehearsal.killing import check_names
     from loadtest.rehearsal.run import rehearse
+    from loadtest.scratch import scratch_folder
     from loadtest.stack import running_stack, stack_on
-    from redpacket.stack.error import StackError
+    from redpacket.limits import worker_files
+    from redpacket.ops.open_files import ensure_open_files
+    from redpacket.stack.error import NotRunningError
+    from redpacket.stack.local import STOP_ORDER
+    from redpacket.stack.workers import Workers
 
+    each = -(-options.people // options.processes)
+    ensure_open_files(worker_files(each), f"a process with {each} people (--users by --processes)")
     if host is not None:
         return await rehearse(options, host.rstrip("/"), deployment_settings(data or DEFAULT), None, _say)
     if data is not None:
         try:
             running = stack_on(data)
-        except StackError:
+        except NotRunningError:
             pass
         else:
             return await rehearse(options, running.url, running.settings, running, _say)
-    with tempfile.TemporaryDirectory(prefix="redpacket-rehearsal-") as folder:
-        async with running_stack(data or Path(folder), api, ledger, _say) as stack:
+    check_names([*Workers(api, ledger).names, *STOP_ORDER], options.kill)
+    with scratch_folder("rehearsal") as folder:
+        async with running_stack(data or folder, api, ledger, _say) as stack:
             return await rehearse(options, stack.url, stack.settings, stack, _say)
 
 

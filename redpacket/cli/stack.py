@@ -9,7 +9,7 @@ from typing import Literal
 import click
 import msgspec
 
-from redpacket.cli.data import DEFAULT
+from redpacket.cli.parameters import DEFAULT, PROGRAM
 from redpacket.cli.run import data_option, deployment_option, deployment_settings, json_option, or_exit, run
 from redpacket.money import Owner
 from redpacket.settings import SettingsError
@@ -26,14 +26,15 @@ from redpacket.settings import SettingsError
 @click.option("--api", type=click.IntRange(1, 64), default=2, help="API workers.")
 @click.option("--ledger", type=click.IntRange(1, 16), default=2, help="Ledger workers.")
 @click.option(
-    "--redis-server", metavar="PROGRAM", help="Use this Redis >= 7 from PATH instead of the Valkey that comes along."
+    "--redis-server", type=PROGRAM, help="Use this Redis >= 7 from PATH instead of the Valkey that comes along."
 )
 def up(data: Path, port: int, host: str, api: int, ledger: int, redis_server: str | None) -> None:
     """Run the whole system on this machine.
 
-    In the foreground, until Ctrl-C or SIGTERM, which stop all of it. Prints `ready http://...` once it serves; a second
-    start on the same data goes on where it was.
+    In the foreground, until Ctrl-C, SIGTERM or SIGHUP, which stop all of it. Prints `ready http://...` once it serves;
+    a second start on the same data goes on where it was.
     """
+    from redpacket.ops.open_files import TooFewFilesError
     from redpacket.stack.error import StackError
     from redpacket.stack.folder import resolve_folder
     from redpacket.stack.state import read_stack
@@ -45,7 +46,7 @@ def up(data: Path, port: int, host: str, api: int, ledger: int, redis_server: st
 
     try:
         asyncio.run(run_up(data, port, api, ledger, click.echo, say_what_to_try, redis_binary=redis_server, host=host))
-    except (StackError, SettingsError, OSError) as error:
+    except (StackError, SettingsError, TooFewFilesError, OSError) as error:
         raise click.ClickException(str(error)) from None
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from redpacket.cli.parameters import TEXT
 from redpacket.cli.run import environ_settings, run
 from redpacket.settings import Settings
 
@@ -22,9 +23,20 @@ def migrate() -> None:
 
 
 @click.command()
-@click.option("--fd", type=int, help="A listening socket passed on by the parent, shared by all API workers.")
-@click.option("--host", default="127.0.0.1", help="Where to listen without --fd; ::1 is IPv6, :: is all there is.")
-@click.option("--port", type=click.IntRange(0, 65_535), default=8000, help="Where to listen without --fd.")
+@click.option(
+    "--fd",
+    type=click.IntRange(0, 2**31 - 1),
+    help="A listening socket passed on by the parent, shared by all API workers.",
+)
+@click.option(
+    "--host", type=TEXT, default="127.0.0.1", help="Where to listen without --fd; ::1 is IPv6, :: is all there is."
+)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65_535),
+    default=8000,
+    help="Where to listen without --fd.",
+)
 def api(fd: int | None, host: str, port: int) -> None:
     """Run one API worker.
 
@@ -56,9 +68,13 @@ def ledger() -> None:
 
 
 def _serve(worker: Callable[[Settings], Coroutine[Any, Any, None]]) -> None:
-    from redpacket.ops.files import raise_file_limit
+    from redpacket.limits import worker_files
     from redpacket.ops.logs import log_to_stderr
+    from redpacket.ops.open_files import TooFewFilesError, ensure_open_files
 
     log_to_stderr()
-    raise_file_limit()
+    try:
+        ensure_open_files(worker_files(), "a worker")
+    except TooFewFilesError as error:
+        raise click.ClickException(str(error)) from None
     run(worker(environ_settings()))

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import uvicorn
 
+from redpacket.limits import OPS_CONNECTIONS
 from redpacket.ops import metrics
 from redpacket.ops.drain import Connection
 from redpacket.ops.protocol import LimitedProtocol
@@ -21,6 +22,10 @@ _START_TIMEOUT_S = 10.0
 # What the kernel takes of a connection before it is read: also the most that one read brings, each of which is kept
 # until its requests are served.
 _RECEIVED_MAX_BYTES = 16_384
+
+
+class ListenError(Exception):
+    """Nobody can be heard at the address; the message names it, and who asked for it."""
 
 
 class Server(uvicorn.Server):
@@ -92,7 +97,7 @@ async def serving(
     listening: socket.socket,
     drain_s: float = 5.0,
     *,
-    connections_max: int = 256,
+    connections_max: int = OPS_CONNECTIONS,
     http: type[LimitedProtocol] = LimitedProtocol,
     **options: Any,
 ) -> AsyncIterator[Server]:
@@ -122,10 +127,19 @@ async def serving(
         await task
 
 
-def listen(host: str, port: int, backlog: int = 128) -> socket.socket:
-    """A listening socket; port 0 takes a free one. `host`: an address of IPv4 or IPv6; `::` is both. Raises OSError."""
+def listen(
+    host: str, port: int, backlog: int = 128, asked_by: str = "REDPACKET_OPS_HOST and REDPACKET_OPS_PORT"
+) -> socket.socket:
+    """By default a socket for health and metrics; port 0 takes a free one. `host`: of IPv4 or IPv6; `::` is both.
+
+    Raises ListenError.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     both = host == "::" and socket.has_dualstack_ipv6()
-    listening = socket.create_server((host, port), family=family, backlog=backlog, dualstack_ipv6=both)
+    try:
+        listening = socket.create_server((host, port), family=family, backlog=backlog, dualstack_ipv6=both)
+    except (OSError, UnicodeError) as error:  # the latter of a name that cannot be one
+        why = getattr(error, "strerror", None) or str(error)
+        raise ListenError(f"cannot listen on port {port} of {host!r} ({asked_by}): {why}") from None
     listening.setblocking(False)
     return listening

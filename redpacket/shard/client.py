@@ -13,6 +13,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.maint_notifications import MaintNotificationsConfig
 
+from redpacket.limits import REDIS_CONNECTIONS
 from redpacket.settings import Settings
 from redpacket.shard.clock import RedisClock
 
@@ -21,7 +22,6 @@ _CONCERNS = (
     *("fence", "outbox", "batch", "claim", "close", "operation", "reserve", "load", "read", "evict", "audit", "mark"),
 )
 _MARK = "redpacket:mark"
-_CONNECTIONS_MAX = 64
 _POOL_WAIT_S = 0.05
 # What Redis adds to an error that a function raised.
 _IN_A_FUNCTION = "script:"
@@ -61,7 +61,7 @@ class ShardClient:
         self._redis = Redis(
             connection_pool=BlockingConnectionPool.from_url(
                 settings.redis_url,
-                max_connections=_CONNECTIONS_MAX,
+                max_connections=REDIS_CONNECTIONS,
                 timeout=_POOL_WAIT_S,
                 socket_timeout=None,
                 socket_connect_timeout=self._timeout_s,
@@ -84,10 +84,11 @@ class ShardClient:
                 if "already exists" not in str(error):
                     raise
 
-    async def used_memory_bytes(self) -> int:
-        """What the server has allocated. Raises ShardUnreachableError."""
+    async def memory_bytes(self) -> tuple[int, int]:
+        """What the server has allocated, and its maxmemory, 0 where it has none. Raises ShardUnreachableError."""
         async with self._asking("asking for memory"):
-            return int((await self._redis.info("memory"))["used_memory"])
+            told = await self._redis.info("memory")
+            return int(told["used_memory"]), int(told["maxmemory"])
 
     async def keeps_all(self) -> bool:
         """Whether the server never forgets a key by itself. Raises ShardUnreachableError."""

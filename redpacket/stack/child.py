@@ -9,6 +9,7 @@ from typing import Literal
 
 from redpacket.stack.error import StackError
 from redpacket.stack.logs import Log
+from redpacket.stack.ports import why_not_free
 from redpacket.stack.program import HopelessError, NotAnsweringError, Program, spawn
 
 State = Literal["starting", "ready", "restarting", "stopped"]
@@ -178,7 +179,10 @@ class Child:
             raise self._error(f"(process {self.pid}) is still there {KILLED_S:g} s after SIGKILL") from None
 
     def _error(self, what: str) -> StackError:
-        return StackError(f"{self.program.name} {what} ({self._seen}):\n{self.log.tail()}")
+        seen, port = self._seen, self.program.port
+        if self.pid is None and port is not None and (why := why_not_free(port)):
+            seen = f"its port {port} of 127.0.0.1 is not available: {why}"
+        return StackError(f"{self.program.name} {what} ({seen}):\n{self.log.tail()}")
 
     def _ran_well(self) -> bool:
         return self._ready_at is not None and asyncio.get_running_loop().time() - self._ready_at > RAN_WELL_S

@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import sys
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +19,7 @@ from redpacket.stack.java import java_command
 from redpacket.stack.kafka_settings import CONTROLLER, USER, kafka_settings
 from redpacket.stack.logs import Log
 from redpacket.stack.ports import HOST, serves
-from redpacket.stack.program import NotAnsweringError, Program, run_once
+from redpacket.stack.program import NotAnsweringError, Program, python, run_once
 from redpacket.stack.scram import tell_password
 from redpacket.stack.server import Say, child_environ, plain_environ
 
@@ -52,7 +51,7 @@ class Kafka:
         jars = jars_folder()
         if not jars.exists():
             say("kafka: fetching the jars (first start only)")
-            fetch = [sys.executable, "-m", "redpacket.stack.jars", str(jars)]
+            fetch = python("redpacket.stack.jars", str(jars))
             await run_once(fetch, plain_environ(), log, timeout_s=FETCH_TIMEOUT_S)
 
         async def make(folder: Path) -> None:

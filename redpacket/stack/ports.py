@@ -38,14 +38,19 @@ def url_of(host: str, port: int) -> str:
 
 
 def is_free(port: int) -> bool:
+    return not why_not_free(port)
+
+
+def why_not_free(port: int) -> str:
+    """The kernel's reason; '' where the port can be had."""
     with socket.socket() as probe:
         # As the servers do: connections that are still being closed do not hold a port.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))
-        except OSError:
-            return False
-        return True
+        except OSError as error:
+            return error.strerror or repr(error)
+        return ""
 
 
 def serves(port: int, uid: int | None = None) -> bool:
@@ -77,11 +82,14 @@ def kept_ports(file: Path) -> Ports:
     """The ports of the last start, kept in `file`; one that is new, or that somebody else has taken, is chosen anew.
 
     Every server can live with another port (Kafka too: a lone KRaft node takes its new addresses from its settings).
+    Raises StackError.
     """
     try:
         ports = msgspec.json.decode(file.read_bytes(), type=Ports)
     except (FileNotFoundError, msgspec.DecodeError):
         ports = Ports()
+    except OSError as error:
+        raise StackError(f"{file} cannot be read: {error.strerror}") from None
     names = [name for name, port in msgspec.structs.asdict(ports).items() if not port or not is_free(port)]
     for name, port in zip(names, free_ports(len(names)), strict=True):
         setattr(ports, name, port)

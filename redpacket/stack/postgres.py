@@ -34,6 +34,7 @@ HBA = b"local all all scram-sha-256\n"
 class Postgres:
     folder: Path
     sockets: Path
+    connections: int = 200
     name: str = "postgres"
 
     @property
@@ -74,9 +75,9 @@ class Postgres:
             "hba_file": str(self._hba_file),
             "fsync": "on",
             "synchronous_commit": "on",
-            "max_connections": "200",
             # Room for an audit of ten years of days, and as much for everybody else: redpacket/books/locks.py.
             "max_locks_per_transaction": "512",
+            "max_connections": str(self.connections),
             "shared_buffers": "256MB",
             "max_wal_size": "2GB",
         }

@@ -37,6 +37,11 @@ class Program:
     never_root: bool = False
 
 
+def python(module: str, *arguments: str) -> list[str]:
+    """The command that runs a module of this installation. -P: not what lies in the folder one stands in."""
+    return [sys.executable, "-P", "-m", module, *arguments]
+
+
 def guarded(argv: Sequence[str], orphan_signal: Signals = SIGKILL, *, never_root: bool = False) -> list[str]:
     """The command that becomes `argv` (same pid) and gets `orphan_signal` when the thread that started it ends."""
     if sys.platform != "linux":

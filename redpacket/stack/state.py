@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Struct
 
 from redpacket.stack.child import Child, State
-from redpacket.stack.error import StackError
+from redpacket.stack.error import NotRunningError, StackError
 from redpacket.stack.files import write_whole
 from redpacket.stack.lock import lock_holder
 
@@ -45,16 +45,36 @@ def write_stack(data: Path, state: StackState) -> None:
 
 
 def read_stack(data: Path) -> StackState:
-    """The stack that runs on `data`. Raises StackError when there is none."""
+    """The stack that runs on `data`, also while it is being started. Raises NotRunningError; StackError where what it
+    has written down cannot be read."""
     holder = lock_holder(data)
+    if holder is None:
+        raise NotRunningError(f"no stack is running on {data.absolute()}: start one with `redpacket up --data {data}`")
+    file = data / "stack.json"
     try:
-        state = msgspec.json.decode((data / "stack.json").read_bytes(), type=StackState)
-    except (FileNotFoundError, msgspec.DecodeError):
-        state = None
+        state = msgspec.json.decode(file.read_bytes(), type=StackState)
+    except FileNotFoundError:
+        raise _starting(data, holder) from None
+    except (OSError, msgspec.DecodeError) as error:
+        raise StackError(
+            f"{file}, which the stack of process {holder} has written, cannot be read: {error}; restart the stack"
+        ) from None
     # The file outlives its `up`; the lock does not.
-    if holder is None or state is None or state.pid != holder:
-        raise StackError(f"no stack is running on {data.absolute()}: start one with `redpacket up --data {data}`")
+    if state.pid != holder:
+        raise _starting(data, holder)
     return state
+
+
+def ready_stack(data: Path) -> StackState:
+    """The one that runs on `data`, once all of it has answered. Raises NotRunningError, and StackError."""
+    state = read_stack(data)
+    if not state.ready:
+        raise _starting(data, state.pid)
+    return state
+
+
+def _starting(data: Path, pid: int) -> StackError:
+    return StackError(f"the stack on {data.absolute()} (process {pid}) is still starting: wait until it prints `ready`")
 
 
 def _kind(name: str) -> int:

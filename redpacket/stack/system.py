@@ -10,12 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from redpacket.books.database import Books, BooksUnavailableError
+from redpacket.limits import maxmemory_mib, postgres_connections, stack_files
+from redpacket.ops.open_files import ensure_open_files
 from redpacket.settings import Settings, settings_environ
 from redpacket.shard.mark import redis_name
 from redpacket.stack.error import StackError
 from redpacket.stack.folder import resolve_folder
 from redpacket.stack.keys import ensure_keys
-from redpacket.stack.local import LocalServers
+from redpacket.stack.local import CONNECTIONS, LocalServers
 from redpacket.stack.lock import lock_holder
 from redpacket.stack.ports import free_ports, url_of
 from redpacket.stack.program import Program, run_once
@@ -44,16 +46,36 @@ class System:
         self.data = resolve_folder(self.data)  # workers are told of it
 
     async def run(self) -> None:
-        """Run until cancelled. Raises StackError, SettingsError and OSError, with everything stopped."""
+        """Run until cancelled. Raises StackError, SettingsError, TooFewFilesError and OSError, with everything
+        stopped."""
         # All that can be refused is refused before anything is started.
-        stack_settings(os.environ, postgres_url="", redis_url="", kafka_bootstrap="", keys_dir="")
+        settings = stack_settings(os.environ, postgres_url="", redis_url="", kafka_bootstrap="", keys_dir="")
+        self._check_limits(settings)
         holder = lock_holder(self.data)
         if holder is not None:
             raise StackError(f"a stack is already running on {self.data} (process {holder})")
         with self._bind() as listener:
-            self._servers = LocalServers(self.data, say=self.say, changed=self._publish, redis_binary=self.redis_binary)
+            self._servers = LocalServers(
+                self.data,
+                say=self.say,
+                changed=self._publish,
+                redis_binary=self.redis_binary,
+                redis_maxmemory=f"{maxmemory_mib(settings.memory_refuse_mib)}mb",
+                connections=max(CONNECTIONS, postgres_connections(self.workers.api, self.workers.ledger)),
+            )
             async with self._servers:
                 await self._serve(listener)
+
+    def _check_limits(self, settings: Settings) -> None:
+        """Raises StackError where so many workers cannot serve, and TooFewFilesError."""
+        api, ledger, shards = self.workers.api, self.workers.ledger, settings.shards
+        if ledger > shards:
+            raise StackError(
+                f"{ledger} ledger workers (--ledger) are more than {shards} shards (REDPACKET_SHARDS): each shard has"
+                " one owner, and a worker that owns none never becomes ready"
+            )
+        part, needed = max(stack_files(api, ledger, shards).items(), key=lambda it: it[1])
+        ensure_open_files(needed, f"{part} of a stack with {api} API and {ledger} ledger workers (--api, --ledger)")
 
     def _bind(self) -> socket.socket:
         listener = socket.socket(socket.AF_INET6 if ":" in self.host else socket.AF_INET)
@@ -62,7 +84,9 @@ class System:
             listener.bind((self.host, self.port or free_ports(1)[0]))
         except OSError as error:
             listener.close()
-            raise StackError(f"port {self.port} of {self.host} cannot be had: {error.strerror}") from None
+            raise StackError(
+                f"port {self.port} of {self.host} (--host, --port) is not available: {error.strerror}"
+            ) from None
         self.port = listener.getsockname()[1]
         return listener
 

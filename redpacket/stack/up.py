@@ -3,13 +3,11 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from signal import SIGHUP, SIGINT, SIGTERM
 
+from redpacket.ops.signals import catch_stop_signals
 from redpacket.stack.server import Say
 from redpacket.stack.system import System
 from redpacket.stack.workers import COMMAND, Workers
-
-SIGNALS = (SIGINT, SIGTERM, SIGHUP)
 
 
 async def run_up(
@@ -27,8 +25,8 @@ async def run_up(
     """Run the stack on `data` until SIGTERM, SIGINT or SIGHUP, then stop it, in bounded time.
 
     `say` is given a line for each step, in the end one that begins `ready http://`; then `on_ready` is called.
-    `command` runs `migrate`, `ledger` and `api`. Raises StackError, SettingsError or OSError, with everything stopped,
-    where something keeps the stack from running.
+    `command` runs `migrate`, `ledger` and `api`. Raises StackError, SettingsError, TooFewFilesError or OSError, with
+    everything stopped, where something keeps the stack from running.
     """
     system = System(data, port, Workers(api, ledger, command), say, on_ready, redis_binary, host)
     running = asyncio.create_task(system.run())
@@ -43,15 +41,10 @@ async def run_up(
         else:  # another cancel would cut the orderly stop short
             say("already stopping: what is under way is finished first")
 
-    loop = asyncio.get_running_loop()
-    for number in SIGNALS:
-        loop.add_signal_handler(number, ask_to_stop)
+    catch_stop_signals(ask_to_stop)
     try:
         await running
     except asyncio.CancelledError:
         if not asked:
             raise
-    finally:
-        for number in SIGNALS:
-            loop.remove_signal_handler(number)
     say("stopped")

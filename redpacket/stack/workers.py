@@ -1,7 +1,6 @@
 """The API and ledger workers of a stack: their settings, their commands, and how to see that they serve."""
 
 import ssl
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +12,7 @@ import msgspec
 from redpacket.ops import drain
 from redpacket.settings import PREFIX, Settings, read_settings, settings_environ
 from redpacket.stack.ports import free_ports
-from redpacket.stack.program import NotAnsweringError, Program
+from redpacket.stack.program import NotAnsweringError, Program, python
 from redpacket.stack.server import child_environ
 
 LEDGER_STOP_S = 3.0
@@ -21,7 +20,7 @@ LEDGER_STOP_S = 3.0
 WORKER_TIMEOUT_S = 60.0
 CALL_TIMEOUT_S = 2.0
 # What runs `migrate`, `ledger` and `api --fd N`.
-COMMAND = (sys.executable, "-m", "redpacket.cli")
+COMMAND = tuple(python("redpacket.cli"))
 # httpx reads all certificates of the machine when it is given none of these: 23 ms of CPU a call, for plain HTTP.
 NO_CERTIFICATES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 # What the stack itself decides; whatever else the user has set is passed on.
@@ -59,10 +58,13 @@ class Workers:
     def ledger_names(self) -> list[str]:
         return [f"ledger-{number}" for number in range(self.ledger)]
 
+    @property
+    def names(self) -> list[str]:
+        return self.ledger_names + self.api_names
+
     def programs(self, settings: Settings, listener: socket) -> list[Program]:
         """One for each worker, with a port of its own for health and metrics. Raises StackError."""
-        names = self.ledger_names + self.api_names
-        ports = dict(zip(names, free_ports(len(names)), strict=True))
+        ports = dict(zip(self.names, free_ports(len(self.names)), strict=True))
         serve = [*self.command, "api", "--fd", str(listener.fileno())]
         settle = [*self.command, "ledger"]
         return [

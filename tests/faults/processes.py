@@ -3,13 +3,12 @@
 import asyncio
 import os
 import signal
-import sys
 from asyncio.subprocess import PIPE, STDOUT
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
-from tests.system import System
+from tests.system import COMMAND, System
 
 ROLL_MAX_S = 120.0
 
@@ -51,7 +50,7 @@ async def roll(system: System, kind: str) -> None:
     """`redpacket roll`: one worker of this kind after the other is replaced, each by another process."""
     before = _pids(system, kind)
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "redpacket.cli", "roll", kind, "--data", str(system.data)), stdout=PIPE, stderr=STDOUT
+        *(*COMMAND, "roll", kind, "--data", str(system.data)), stdout=PIPE, stderr=STDOUT
     )
     try:
         async with asyncio.timeout(ROLL_MAX_S):

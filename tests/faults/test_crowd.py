@@ -4,7 +4,6 @@ import asyncio
 import os
 import random
 import signal
-import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,7 +14,7 @@ from redpacket.settings import settings_environ
 from redpacket.stack.ports import free_ports
 from tests.audited import assert_holds, audited
 from tests.faults.crowd import PATIENCE_S, Told, check, send_packet, storm
-from tests.system import System
+from tests.system import COMMAND, System
 
 PACKETS, PEOPLE, SHARES, TOTAL = 3, 200, 100, 50_000
 
@@ -36,7 +35,7 @@ async def _api_worker(system: System) -> AsyncIterator[str]:
     """An API worker beside the others, on a port of its own."""
     (port,) = free_ports(1)
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "redpacket.cli", "api", "--port", str(port)),
+        *(*COMMAND, "api", "--port", str(port)),
         env={**os.environ, **settings_environ(system.settings)},
     )
     try:

@@ -4,7 +4,6 @@ import asyncio
 import itertools
 import random
 import signal
-import sys
 from asyncio.subprocess import PIPE, STDOUT, Process
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -17,7 +16,7 @@ import pytest
 
 from tests.deployment import LONG_S
 from tests.faults.crowd import send_packet
-from tests.system import System, running_system
+from tests.system import COMMAND, System, running_system
 
 # Minutes on a busy machine.
 pytestmark = pytest.mark.faults
@@ -82,7 +81,7 @@ async def load_on(system: System, name: str) -> AsyncIterator[Load]:
 
 
 async def start_roll(system: System, kind: str) -> Process:
-    argv = (sys.executable, "-m", "redpacket.cli", "roll", kind, "--data", str(system.data))
+    argv = (*COMMAND, "roll", kind, "--data", str(system.data))
     return await asyncio.create_subprocess_exec(*argv, stdout=PIPE, stderr=STDOUT)
 
 

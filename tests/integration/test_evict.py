@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from redpacket.books.snapshots import operation_snapshots, wallet_snapshots
 from redpacket.commit.load import Absent
 from redpacket.ids import OperationId
@@ -10,6 +12,8 @@ from redpacket.shard.fence import fence_state
 from redpacket.shard.load import Installed, load_operation
 from redpacket.shard.reserve import Refused
 from tests.deployment import LONG_S, Deployment, Worker, claimed, found, over, packet_of
+
+_MIB = 2**20
 
 
 async def _evict(worker: Worker, packet: OperationId) -> bool:
@@ -138,6 +142,31 @@ async def test_what_an_older_epoch_left_is_deleted(deployment: Deployment) -> No
         claimed(await worker.path.claim_share(packet, "bob"))
         swept = await sweep(worker.client, packet.shard, 0, [f"{tag}fence", f"{tag}2:op:{packet.identity}", "x"])
         assert (swept.unlinked, swept.cold) == (0, (f"{tag}2:op:{packet.identity}",))
+
+
+async def test_a_redis_with_less_room_than_the_settings_want_refuses_packets_in_time_for_claims_to_go_on(
+    deployment: Deployment, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with deployment.ledger(), deployment.worker() as worker:
+        packet = await deployment.sent(worker, "alice", 1_000, 3)
+        found(await deployment.top_up(worker, "alice", 10))
+    async with deployment.redis() as server:
+        await server.setrange("ballast", 64 * _MIB, b"x")
+        limit = (await server.config_get("maxmemory"))["maxmemory"]
+        used = (await server.info("memory"))["used_memory"]
+        await server.config_set("maxmemory", used + 16 * _MIB)
+        try:
+            # By the settings alone there is room until Redis itself refuses everything, claims too.
+            assert deployment.settings.memory_refuse_mib * _MIB > used + 16 * _MIB
+            async with deployment.ledger(), deployment.worker() as worker:
+                async with asyncio.timeout(LONG_S):
+                    while (await deployment.send(worker, "alice", 1, 1)).result != Refused("overloaded"):
+                        await asyncio.sleep(0.05)
+                claimed(await worker.path.claim_share(packet, "bob"))
+        finally:
+            await server.config_set("maxmemory", limit or "0")
+            await server.delete("ballast")
+    assert "leaves no room for claims above REDPACKET_MEMORY_REFUSE_MIB=2048" in caplog.text
 
 
 async def test_while_memory_is_short_new_packets_are_refused_and_claims_go_on(deployment: Deployment) -> None:

@@ -12,13 +12,16 @@ from loadtest.record.words import Request
 from loadtest.rehearsal.afterwards import read_record
 from loadtest.rehearsal.figures import Figures
 from redpacket.settings import read_key
+from tests.foreign import foreign_folder, imported
 from tests.system import System, run_command
 
 
 async def test_a_rehearsal_tells_what_was_and_its_audit_finds_what_is_made_up(system: System, tmp_path: Path) -> None:
     out = tmp_path / "report"
     options = ["--users", "12", "--minutes", "0.2", "--processes", "2", "--data", str(system.data), "--out", str(out)]
-    status, told, said = await run_command("rehearse", "steady", *options)
+    stood_in = foreign_folder(tmp_path / "foreign")
+    status, told, said = await run_command("rehearse", "steady", *options, cwd=stood_in)
+    assert imported(stood_in) == []
     figures = msgspec.json.decode((out / "report.json").read_bytes(), type=Figures)
     assert status == figures.exit_status, said
     # Whether its objectives are met is not for a busy machine to say.
@@ -31,7 +34,7 @@ async def test_a_rehearsal_tells_what_was_and_its_audit_finds_what_is_made_up(sy
     assert {it.part for it in figures.cpu} == {"api", "ledger", "redis", "kafka", "postgres", "people"}
     assert all(it.seconds > 0 for it in figures.cpu)
     assert (out / "report.html").stat().st_size > 0
-    assert not (out / "plan.json").exists(), "it has tokens"
+    assert not [it for it in out.iterdir() if b"eyJ" in it.read_bytes()], "a token is left"
     await _finds_what_is_made_up(system, read_record(out))
 
 

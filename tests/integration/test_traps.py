@@ -86,7 +86,7 @@ async def test_a_call_whose_answer_is_lost_is_carried_out_once_and_its_outcome_i
 async def test_when_all_connections_to_redis_are_taken_the_next_call_does_not_wait_for_one(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shard_client, "_CONNECTIONS_MAX", 3)
+    monkeypatch.setattr(shard_client, "REDIS_CONNECTIONS", 3)
     async with (
         proxied(deployment, "redis") as (proxy, there),
         deployment.worker(**there, redis_timeout_ms=NEVER_MS) as worker,

@@ -52,7 +52,7 @@ async def test_an_open_packet_and_an_unknown_one_cannot_be_verified(system: Syst
     packet = (await send(client, "alice", nonce))["id"]
     for id, why in ((packet, "published once it is final"), ("f" * 38, "404")):
         status, _, error = await run_command("verify", id, "--data", str(system.data))
-        assert status == 1
+        assert status == 2
         assert why in error
 
 
@@ -103,6 +103,13 @@ async def test_a_packet_is_one_segment_of_the_path_and_what_is_no_json_cannot_be
     assert asked == ["/v1/packets/..%2Fwallet%3Fa%23b"]
 
 
+@pytest.mark.parametrize("answer", [{}, [], "x", 1, {"state": "open"}, {"seed": 1, "state": "closed"}])
+async def test_what_is_no_redpacket_cannot_be_verified(answer: object) -> None:
+    async with _answering({"/v1/packets/x": answer, "/v1/packets/x/claims": answer}) as (url, _):
+        with pytest.raises(UnverifiableError, match=r"is no redpacket|published once it is final"):
+            await verify_packet(url, "anybody", "x", lambda _: None)
+
+
 async def test_plain_javascript_verifies_the_same(system: System, client: Make, nonce: str) -> None:
     if shutil.which("node") is None:
         pytest.skip("node is not installed: docs/verify.mjs cannot be run")
@@ -120,7 +127,7 @@ async def test_plain_javascript_verifies_the_same(system: System, client: Make, 
     status, out = await verify(packet)
     assert (status, out.startswith("all match: 230 claims of 250 shares")) == (0, True), out
     status, out = await verify((await send(client, "alice", nonce))["id"])
-    assert status == 1
+    assert status == 2
     assert "published once it is final" in out
     # All else is right in each of these.
     head, claims = await _seen(client, await _ended(client, nonce, 3, shares=3))

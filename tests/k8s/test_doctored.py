@@ -384,7 +384,7 @@ _DOCTORED = (
     Doctored(redis.redis_keeps_nothing, "production", "StatefulSet redis", f"{_CONTAINER} args 3", "yes"),
     Doctored(redis.redis_keeps_nothing, "production", "StatefulSet redis", f"{_CONTAINER} args 5", "allkeys-lru"),
     Doctored(
-        redis.redis_is_full_in_the_right_order, "production", "StatefulSet redis", f"{_CONTAINER} args 7", "2048mb"
+        redis.redis_is_full_in_the_right_order, "production", "StatefulSet redis", f"{_CONTAINER} args 7", "2700mb"
     ),
     Doctored(
         redis.redis_is_full_in_the_right_order,

@@ -6,7 +6,7 @@ import resource
 import pytest
 
 from redpacket.ops import metrics
-from redpacket.ops.files import connections_within, raise_file_limit
+from redpacket.ops.open_files import connections_within, ensure_open_files
 from service import connection
 from tests.served import GET, LONG_S, Connect, at_end, read_answer, running
 
@@ -57,7 +57,7 @@ async def test_nobody_is_left_waiting_once_a_worker_with_a_socket_of_its_own_acc
 
 
 def test_connections_leave_files_for_the_workers_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    for files, wanted, expected in ((20_000, 8_192, 8_192), (4_096, 8_192, 3_584), (100, 8_192, 1), (-1, 9, 9)):
+    for files, wanted, expected in ((20_000, 8_192, 8_192), (4_096, 8_192, 3_904), (100, 8_192, 1), (-1, 9, 9)):
         monkeypatch.setattr(resource, "getrlimit", lambda _, files=files: (files, files))
         assert connections_within(wanted) == expected
 
@@ -66,7 +66,7 @@ def test_a_worker_may_have_as_many_files_as_it_is_allowed_to() -> None:
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(1_000, before[1]), before[1]))
     try:
-        raise_file_limit()
+        ensure_open_files(1_000, "it")
         assert resource.getrlimit(resource.RLIMIT_NOFILE) == (before[1], before[1])
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)

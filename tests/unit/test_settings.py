@@ -1,8 +1,10 @@
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from redpacket.settings import Settings, SettingsError, read_key, read_settings, settings_environ
+from redpacket.cli import main
+from redpacket.settings import Settings, SettingsError, check_places, read_key, read_settings, settings_environ
 
 NEEDED = {
     "REDPACKET_POSTGRES_URL": "postgresql://db",
@@ -31,6 +33,33 @@ def test_settings_are_read_from_the_environment_and_written_back() -> None:
 def test_a_wrong_or_unknown_setting_is_named(change: dict[str, str], named: str) -> None:
     with pytest.raises(SettingsError, match=named):
         read_settings(NEEDED | change)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("POSTGRES_URL", it) for it in ("", "rubbish", "http://db", "postgresql://db:x/y", "postgresql://[")),
+        *(("REDIS_URL", it) for it in ("", "rubbish", "cache:6379", "redis://cache:99999/0", "redis://[")),
+        *(("KAFKA_BOOTSTRAP", it) for it in ("", "log:x", "http://log", "log:9092,", ":::", ":9092", "log:0")),
+    ],
+)
+def test_a_place_that_cannot_be_one_is_named_by_each_command(name: str, value: str) -> None:
+    for command in (["migrate"], ["api"], ["ledger"], ["deadletters", "list", "--data", "/nowhere"]):
+        done = CliRunner().invoke(main, command, env=NEEDED | {f"REDPACKET_{name}": value})
+        assert (done.exit_code, f"REDPACKET_{name} is" in done.stderr) == (1, True), done.output
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"REDPACKET_POSTGRES_URL": "postgresql:///redpacket?host=/run/postgres"},
+        {"REDPACKET_REDIS_URL": "unix:///run/redis.sock", "REDPACKET_KAFKA_BOOTSTRAP": "a:9092, [::1]:9093,c"},
+        {"REDPACKET_REDIS_URL": "rediss://:word@cache:6380/0", "REDPACKET_POSTGRES_URL": "postgres://a:b@c:1/d"},
+    ],
+)
+def test_places_that_can_be_are_taken(change: dict[str, str]) -> None:
+    check_places(read_settings(NEEDED | change))
 
 
 def test_a_missing_setting_is_named() -> None:

@@ -111,6 +111,16 @@ async def test_a_child_that_dies_each_time_is_reported_with_its_last_words(super
 
 
 @pytest.mark.usefixtures("short_pauses")
+async def test_a_child_whose_port_somebody_else_has_is_reported_with_the_port(supervisor: Supervisor) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        program = Program(name="late", argv=["false"], environ={}, answers=lambda _: asyncio.sleep(LONG_S), port=port)
+        child = supervisor.add(program)
+        with pytest.raises(StackError, match=rf"late dies again and again \(its port {port} of 127.0.0.1 is not avail"):
+            await child.wait_ready(LONG_S)
+
+
+@pytest.mark.usefixtures("short_pauses")
 async def test_a_program_that_is_not_there_is_reported(supervisor: Supervisor) -> None:
     program = Program(name="absent", argv=["/no/such/program"], environ={}, answers=lambda _: asyncio.sleep(LONG_S))
     with pytest.raises(StackError, match=r"absent dies again and again \(.*\):\n.*/no/such/program"):
@@ -275,7 +285,7 @@ def test_a_stack_that_is_not_running_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(StackError, match="no stack is running"):
         read_stack(tmp_path)
     (tmp_path / "stack.json").write_text('{"pid":1,"ready":true,"url":"","environ":{},"children":[]}')
-    with pytest.raises(StackError, match="no stack is running"), held_lock(tmp_path):
+    with pytest.raises(StackError, match="is still starting"), held_lock(tmp_path):
         read_stack(tmp_path)
 
 

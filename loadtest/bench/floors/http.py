@@ -1,7 +1,6 @@
 """The floor of HTTP: the same requests, answered with a constant by a server like an API worker (constant.py)."""
 
 import asyncio
-import sys
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,6 +8,7 @@ from pathlib import Path
 
 from loadtest.bench.load import fire
 from loadtest.cpu import cpu_s
+from redpacket.stack.program import guarded, python
 
 _SECONDS = 2.0
 _START_S, _STOP_S = 30.0, 10.0
@@ -25,7 +25,7 @@ async def measure_http(requests: Path, connections: int) -> dict[str, float]:
 @asynccontextmanager
 async def constant_server() -> AsyncIterator[tuple[int, int]]:
     """Its pid and its port."""
-    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "loadtest.bench.constant", stdout=PIPE)
+    process = await asyncio.create_subprocess_exec(*guarded(python("loadtest.bench.constant")), stdout=PIPE)
     assert process.stdout is not None
     try:
         async with asyncio.timeout(_START_S):

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from redpacket.limits import maxmemory_mib
 from tests.k8s.objects import Object, Objects, find, of_kind, parse_bytes
 from tests.k8s.rules.settings import settings_of
 
@@ -48,15 +49,19 @@ def redis_keeps_nothing(objects: Objects) -> Iterator[str]:
 
 
 def redis_is_full_in_the_right_order(objects: Objects) -> Iterator[str]:
-    """Packets are refused before Redis refuses everything, which it does before its container is killed."""
+    """Eviction starts before packets are refused, Redis refuses everything only some claims later, and before its
+    container is killed."""
     (container,) = find(objects, "StatefulSet", "redis")["spec"]["template"]["spec"]["containers"]
     settings = settings_of(objects, "ledger")
     bounds = (
+        settings.memory_evict_mib * _MIB,
         settings.memory_refuse_mib * _MIB,
+        maxmemory_mib(settings.memory_refuse_mib) * _MIB,
         parse_bytes(_options(find(objects, "StatefulSet", "redis"))["--maxmemory"]),
         parse_bytes(container["resources"]["limits"]["memory"]),
     )
-    if not bounds[0] < bounds[1] < bounds[2]:
-        yield f"refuse, maxmemory, limit: {bounds}"
+    evict, refuse, least, maxmemory, limit = bounds
+    if not evict < refuse < least <= maxmemory < limit:
+        yield f"evict, refuse, least maxmemory, maxmemory, limit: {bounds}"
     if container["resources"]["requests"]["memory"] != container["resources"]["limits"]["memory"]:
         yield "its memory is not its own"

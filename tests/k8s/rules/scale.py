@@ -2,13 +2,9 @@
 
 from collections.abc import Iterator
 
-from ledger.worker import _CONNECTIONS_MAX as LEDGER_CONNECTIONS
-from redpacket.books.database import _CONNECTIONS_MAX as BOOKS_CONNECTIONS
+from redpacket.limits import postgres_connections
 from tests.k8s.objects import Object, Objects, describe, dig, find, of_kind, pods
 from tests.k8s.rules.settings import settings_of
-
-# The migration, an audit, a person at the console, and what Postgres keeps for itself and its standbys.
-_OTHER_CONNECTIONS = 30
 
 # Packets, claims, postings, and their indexes: test_days.py counts them. And for how long nobody should have to look.
 _RELATIONS_OF_A_DAY, _DAYS = 11, 4 * 365
@@ -77,7 +73,7 @@ def postgres_has_connections_for_all(objects: Objects) -> Iterator[str]:
     """At the most workers of both kinds, while the API is rolled and a quarter of it is there twice."""
     most_api = max(numbers_of(objects, "api")) * 5 // 4
     most_ledger = max(numbers_of(objects, "ledger"))
-    wanted = most_api * BOOKS_CONNECTIONS + most_ledger * (BOOKS_CONNECTIONS + LEDGER_CONNECTIONS) + _OTHER_CONNECTIONS
+    wanted = postgres_connections(most_api, most_ledger)
     given = int(find(objects, "Cluster", "postgres")["spec"]["postgresql"]["parameters"]["max_connections"])
     if wanted > given:
         yield f"{most_api} API and {most_ledger} ledger workers may want {wanted} connections of {given}"
