@@ -124,7 +124,7 @@ async def test_a_redis_folder_that_is_a_link_is_said_to_be_and_left_alone(tmp_pa
     (tmp_path / "theirs" / "thesis.txt").touch()
     (tmp_path / "redis").symlink_to(tmp_path / "theirs")
     with pytest.raises(StackError, match="redis is a link"):
-        await Redis(tmp_path / "redis", 1).prepare(Log(tmp_path / "log"), print)
+        await Redis(tmp_path / "redis", tmp_path).prepare(Log(tmp_path / "log"), print)
     assert (tmp_path / "theirs" / "thesis.txt").exists()
 
 
@@ -135,7 +135,7 @@ def test_a_taken_port_is_named_with_who_asked_for_it(tmp_path: Path) -> None:
         assert done.exit_code == 1
         assert f"cannot listen on port {port} of '127.0.0.1' (--host and --port): Address already in use" in done.stderr
         done = _run("up", "--port", port, "--data", str(tmp_path / "data"))
-        assert (done.exit_code, f"port {port} of 127.0.0.1 (--port) is not available: Address" in done.stderr) == (
+        assert (done.exit_code, f"port {port} of 127.0.0.1 (--host, --port) is not available: Address" in done.stderr) == (
             1,
             True,
         )
