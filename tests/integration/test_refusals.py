@@ -18,7 +18,7 @@ from redpacket.shard.client import ShardClosedError
 from tests.deployment import LONG_S, Deployment
 from tests.proxy import proxied
 
-_ROUNDS, _DOWN_S = 2, 3.0
+_ROUNDS, _DOWN_S = 2, 2.0
 _CLAIMING = 8
 # Of one round, and of all the clients here: some 20 connections and 90 lines. Without the pauses it is thousands once
 # somebody has read metadata while the broker gave up its partitions.

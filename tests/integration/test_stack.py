@@ -35,7 +35,7 @@ from redpacket.stack.sockets import REDIS
 from redpacket.stack.state import StackState, read_stack
 from redpacket.stack.supervise import Supervisor
 
-LONG_S = 60.0
+LONG_S = 120.0  # longer than a start may take
 SERVERS = ("postgres", "redis", "kafka")
 TOPIC = "kept"
 
