@@ -55,7 +55,7 @@ async def run_api(settings: Settings, fd: int | None, host: str, port: int) -> N
     stop = stop_on_signals()
     gc.freeze()  # what is imported stays
     gc.set_threshold(*_GARBAGE_THRESHOLDS)
-    with listen(host, port, SERVED["backlog"]) if fd is None else _shared_socket(fd) as listening:
+    with _own_socket(host, port) if fd is None else _shared_socket(fd) as listening:
         await serve_api(settings, listening, stop)
 
 

@@ -14,7 +14,7 @@ async def _fail(*_: object) -> None:
 def test_an_audit_that_fails_itself_has_another_status_than_a_violation(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ledger.audit.run.audit", _fail)
     settings = Settings(
-        postgres_url="postgresql://nowhere", redis_url="redis://nowhere", kafka_bootstrap="", keys_dir=""
+        postgres_url="postgresql://nowhere", redis_url="redis://nowhere", kafka_bootstrap="nowhere:1", keys_dir=""
     )
     done = CliRunner().invoke(
         main, ["audit", "--data", "/nowhere"], env=settings_environ(settings), prog_name="redpacket"

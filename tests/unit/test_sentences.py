@@ -110,9 +110,9 @@ def test_a_damaged_lock_and_a_damaged_state_are_named(tmp_path: Path) -> None:
 
 def test_damaged_ports_are_chosen_anew(tmp_path: Path) -> None:
     file = tmp_path / "ports.json"
-    for rubbish in (b"", b"{", b"\xff", b"[]", b'{"redis": 99999999}', b'{"redis": "\xff"}', b'{"other": 1}'):
+    for rubbish in (b"", b"{", b"\xff", b"[]", b'{"kafka": 99999999}', b'{"kafka": "\xff"}', b'{"other": 1}'):
         file.write_bytes(rubbish)
-        assert all(kept_ports(file).__getattribute__(name) for name in ("postgres", "redis", "kafka"))
+        assert all(kept_ports(file).__getattribute__(name) for name in ("kafka", "kafka_controller"))
     file.unlink()
     file.mkdir()
     with pytest.raises(StackError, match=r"ports\.json cannot be read"):
