@@ -101,7 +101,8 @@ def check_places(settings: Settings) -> None:
     ):
         for url in urls:
             if not _is_place(url, schemes):
-                raise SettingsError(f"settings: {PREFIX}{name} is {url.removeprefix('//')!r}: see .env.example for one")
+                # Not what it is: a URL may hold a password.
+                raise SettingsError(f"settings: {PREFIX}{name} cannot be the place of a server: see .env.example for one")
 
 
 def _is_place(url: str, schemes: Sequence[str]) -> bool:

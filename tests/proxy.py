@@ -65,9 +65,9 @@ class Proxy:
         for connection in self._connections:
             connection.cancel()
 
-    def lead_to(self, server_port: int) -> None:
+    def lead_to(self, server: int | Path) -> None:
         """From now on the name leads to another server: every connection is closed, new ones get there."""
-        self._server_port = server_port
+        self._behind = server
         self.cut()
 
     @asynccontextmanager
