@@ -102,7 +102,7 @@ def check_places(settings: Settings) -> None:
         for url in urls:
             if not _is_place(url, schemes):
                 # Not what it is: a URL may hold a password.
-                raise SettingsError(f"settings: {PREFIX}{name} cannot be the place of a server: see .env.example for one")
+                raise SettingsError(f"settings: {PREFIX}{name} cannot be a server's place: see .env.example for one")
 
 
 def _is_place(url: str, schemes: Sequence[str]) -> bool:
