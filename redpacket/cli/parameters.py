@@ -87,6 +87,16 @@ def _url(text: str) -> str:
     return text.rstrip("/")
 
 
+def _redis_url(text: str) -> str:
+    try:
+        url = urlsplit(text)
+        if url.scheme in ("redis", "rediss", "unix") and url.port != 0 and text.isprintable():
+            return text
+    except ValueError:
+        pass
+    raise ValueError("is no URL of a Redis, as redis://127.0.0.1:6379/0 is")
+
+
 def _token(text: str) -> str:
     if not text.isascii() or not text.isprintable() or not text or " " in text:
         raise ValueError("cannot be a token: ASCII without spaces is wanted")
@@ -121,6 +131,7 @@ def _numbers(text: str) -> list[int]:
 
 FOLDER = _Checked("FOLDER", _folder)
 URL = _Checked("URL", _url)
+REDIS_URL = _Checked("URL", _redis_url)
 TOKEN = _Checked("TOKEN", _token)
 TEXT = _Checked("TEXT", _text)
 PROGRAM = _Checked("PROGRAM", _program)

@@ -2,6 +2,7 @@
 
 import click
 
+from redpacket.cli.parameters import REDIS_URL
 from redpacket.cli.run import environ_settings, run
 
 
@@ -13,7 +14,7 @@ def redis() -> None:
 @redis.command()
 @click.option(
     "--to",
-    metavar="URL",
+    type=REDIS_URL,
     help="The new Redis. By default that of REDPACKET_REDIS_URL, where the old one is dead.",
 )
 @click.option(

@@ -9,7 +9,7 @@ from typing import Literal
 import click
 import msgspec
 
-from redpacket.cli.parameters import DEFAULT, PROGRAM
+from redpacket.cli.parameters import DEFAULT, PROGRAM, TEXT
 from redpacket.cli.run import data_option, deployment_option, deployment_settings, json_option, or_exit, run
 from redpacket.money import Owner
 from redpacket.settings import SettingsError
@@ -21,7 +21,10 @@ from redpacket.settings import SettingsError
     "--port", type=click.IntRange(0, 65_535), default=8000, help="Where the API is served; 0 takes a free one."
 )
 @click.option(
-    "--host", default="127.0.0.1", help="The address that the API listens on, as ::1. Everything else is on 127.0.0.1."
+    "--host",
+    type=TEXT,
+    default="127.0.0.1",
+    help="The address that the API listens on, as ::1. Everything else is on 127.0.0.1.",
 )
 @click.option("--api", type=click.IntRange(1, 64), default=2, help="API workers.")
 @click.option("--ledger", type=click.IntRange(1, 16), default=2, help="Ledger workers.")

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import socket
-import sys
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -31,7 +30,7 @@ from tests.faults.load import Load
 from tests.faults.plan import OPERATORS
 from tests.faults.probe import BACK_MAX_S, log_ends, wait_settled
 from tests.redises import a_redis
-from tests.system import System, run_command
+from tests.system import COMMAND, System, run_command
 
 pytestmark = pytest.mark.faults
 
@@ -56,7 +55,7 @@ class Fleet:
         argv = ("api", "--fd", str(self.listener.fileno())) if kind == "api" else ("ledger",)
         with (self.folder / f"{name}.log").open("ab") as log:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "redpacket.cli", *argv),
+                *(*COMMAND, *argv),
                 env={**os.environ, **settings_environ(settings)},
                 pass_fds=[self.listener.fileno()],
                 stderr=log,

@@ -6,7 +6,6 @@ import re
 import resource
 import signal
 import socket
-import sys
 from asyncio.subprocess import DEVNULL, Process
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -22,7 +21,7 @@ from redpacket.settings import settings_environ
 from redpacket.stack.ports import free_ports, url_of
 from tests.deployment import LONG_S, Deployment
 from tests.integration.api import Make, send
-from tests.system import System
+from tests.system import COMMAND, System
 
 MIB = 2**20
 TINY = b"GET / HTTP/1.1\r\nHost:\r\n\r\n"
@@ -63,7 +62,7 @@ async def api(deployment: Deployment, *options: str, files: int | None = None, *
     passed = [int(options[1])] if options[0] == "--fd" else []
     limit = [] if files is None else ["prlimit", f"--nofile={files}:"]
     process = await asyncio.create_subprocess_exec(
-        *(*limit, sys.executable, "-m", "redpacket.cli", "api", *options),
+        *(*limit, *COMMAND, "api", *options),
         pass_fds=passed,
         stdout=DEVNULL,
         env={**os.environ, **settings_environ(settings)},
