@@ -11,14 +11,27 @@ from redpacket.settings import Settings
 
 
 @click.command()
-def migrate() -> None:
+@click.option(
+    "--old-redis-is-dead",
+    is_flag=True,
+    help="And make the Redis of the settings its own, as `redis replace --old-is-dead` does: the local stack's cannot"
+    " outlive it.",
+)
+def migrate(old_redis_is_dead: bool) -> None:
     """Install or upgrade a deployment.
 
     The schema and the topic of the one that the REDPACKET_ settings name; safe to run again.
     """
     from ledger.install import install
+    from ledger.owner.replace import ReplaceError, replace_redis
 
-    deployment = run(install(environ_settings(), click.echo))
+    settings = environ_settings()
+    deployment = run(install(settings, click.echo))
+    if old_redis_is_dead:
+        try:
+            run(replace_redis(settings, settings.redis_url, old_is_dead=True, say=click.echo))
+        except ReplaceError as error:
+            raise click.ClickException(str(error)) from None
     click.echo(f"installed: {deployment.shards} shards, {deployment.currency}, topic {deployment.topic}")
 
 

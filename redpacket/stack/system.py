@@ -5,15 +5,12 @@ import os
 import socket
 import time
 from collections.abc import Callable
-from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from redpacket.books.database import Books, BooksUnavailableError
 from redpacket.limits import maxmemory_mib, postgres_connections, stack_files
 from redpacket.ops.open_files import ensure_open_files
 from redpacket.settings import Settings, settings_environ
-from redpacket.shard.mark import redis_name
 from redpacket.stack.error import StackError
 from redpacket.stack.folder import resolve_folder
 from redpacket.stack.keys import ensure_keys
@@ -123,12 +120,9 @@ class System:
     async def _migrate(self, settings: Settings) -> None:
         began = time.monotonic()
         log = self._servers.supervisor.log("migrate")
-        argv = [*self.workers.command, "migrate"]
+        # The Redis before, on another port maybe, could not have outlived the lock on this folder.
+        argv = [*self.workers.command, "migrate", "--old-redis-is-dead"]
         await run_once(argv, worker_environ(settings), log, timeout_s=MIGRATE_TIMEOUT_S)
-        if await _redis_has_moved(settings):
-            # The one before is dead: it could not have outlived the lock on this folder.
-            argv = [*self.workers.command, "redis", "replace", "--old-is-dead"]
-            await run_once(argv, worker_environ(settings), log, timeout_s=MIGRATE_TIMEOUT_S)
         self.say(f"tables ready ({time.monotonic() - began:.1f} s)")
 
     async def _start(self, program: Program) -> None:
@@ -149,14 +143,3 @@ class System:
             write_stack(self.data, state)
         except OSError as error:  # a full disk, say: the stack itself goes on
             self.say(f"what runs cannot be written down for `ps`: {error}")
-
-
-async def _redis_has_moved(settings: Settings) -> bool:
-    """Whether its port, or the folder, is another than at the start before. Raises StackError."""
-    async with aclosing(Books(settings)) as books:
-        await books.start()
-        try:
-            row = await books.row("redis")
-        except BooksUnavailableError as error:
-            raise StackError(f"where its Redis was before is not known: {error}") from error
-    return row is not None and row["name"] != redis_name(settings.redis_url)

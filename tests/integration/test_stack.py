@@ -274,7 +274,7 @@ async def test_up_with_tables_that_cannot_be_made_says_why_and_stops(up_data: Pa
         assert up.stdout is not None
         output = (await asyncio.wait_for(up.stdout.read(), LONG_S)).decode()
         assert await up.wait() == 1
-    assert "migrate ended with status 1:\nthirteen brings bad luck" in output
+    assert "migrate --old-redis-is-dead ended with status 1:\nthirteen brings bad luck" in output
     assert not processes_of(up_data)
 
 
