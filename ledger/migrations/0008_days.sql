@@ -4,9 +4,11 @@
 
 CREATE TABLE ledger_day (
     day date PRIMARY KEY,
+    asked_at timestamptz NOT NULL DEFAULT now(),
     sealed_at timestamptz
 );
 COMMENT ON TABLE ledger_day IS 'Each day that has partitions.';
+COMMENT ON COLUMN ledger_day.asked_at IS 'When somebody was last about to write into it, by ensure_day: again after a minute.';
 COMMENT ON COLUMN ledger_day.sealed_at IS 'Since when account_day has all of the day: it is over, and no packet of it is open. Null again when something of the day is settled late.';
 CREATE INDEX ON ledger_day (day) WHERE sealed_at IS NULL;
 
@@ -17,6 +19,7 @@ CREATE TABLE account_day (
     day date NOT NULL,
     PRIMARY KEY (account, first_version)
 );
+CREATE INDEX ON account_day (account, last_version);
 COMMENT ON TABLE account_day IS 'Of each wallet and sealed day the lowest and the highest version that a posting of this day made. Derived from posting; a statement notices where it is not whole.';
 
 CREATE TABLE ending (
@@ -45,9 +48,11 @@ DECLARE
     part text;
 BEGIN
     -- Asked again and again by those who settle: most times all is there.
-    IF to_regclass('posting' || to_char(wanted, '_YYYY_MM_DD')) IS NOT NULL
-        AND EXISTS (SELECT FROM ledger_day WHERE day = wanted AND sealed_at IS NULL) THEN
-        RETURN;
+    IF to_regclass('posting' || to_char(wanted, '_YYYY_MM_DD')) IS NOT NULL THEN
+        UPDATE ledger_day SET asked_at = now(), sealed_at = NULL WHERE day = wanted;
+        IF FOUND THEN
+            RETURN;
+        END IF;
     END IF;
     -- Whoever cannot have a lock at once gives up and comes again: a change of tables that waits makes all others wait.
     PERFORM set_config('lock_timeout', '500', true);
@@ -62,7 +67,7 @@ BEGIN
         END IF;
     END LOOP;
     -- Whoever asks for a day is about to write into it.
-    INSERT INTO ledger_day (day) VALUES (wanted) ON CONFLICT (day) DO UPDATE SET sealed_at = NULL;
+    INSERT INTO ledger_day (day) VALUES (wanted) ON CONFLICT (day) DO UPDATE SET asked_at = now(), sealed_at = NULL;
 END
 $$;
 COMMENT ON FUNCTION ensure_day IS 'Makes the partitions of a day where they are not there; the day is not sealed then.';

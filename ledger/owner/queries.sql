@@ -55,9 +55,11 @@ DELETE FROM ending e USING unnest($2::timestamptz[], $3::text[]) AS k (expires_a
 WHERE e.shard = $1 AND e.expires_at = k.expires_at AND e.id = k.id
 
 -- name: next_to_seal
--- The oldest day before yesterday that is not sealed and lies behind $1; null where there is none.
+-- The oldest day before yesterday that is not sealed and lies behind $1; null where there is none. Whoever writes into a
+-- day has asked for it a minute ago at most (Settler): what is under way is settled.
 SELECT min(day) AS day FROM ledger_day
 WHERE sealed_at IS NULL AND day < (now() AT TIME ZONE 'UTC')::date - 1 AND day > $1
+    AND asked_at < now() - interval '5 minutes'
 
 -- name: has_open_packets
 SELECT EXISTS (SELECT FROM packet WHERE day = ANY(:days) AND state = 'open')

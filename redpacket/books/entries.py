@@ -1,6 +1,7 @@
 """What moved a wallet, read from the days on which it moved instead of from all days of the ledger."""
 
-from datetime import datetime
+from collections.abc import Collection
+from datetime import date, datetime
 
 import asyncpg
 from msgspec import Struct
@@ -31,7 +32,7 @@ async def wallet_entries(books: Books, shard: int, owner: str, after: int, limit
         whole = await _read_days(books, days, after, limit - len(found))
         if not whole:
             (days,) = await books.rows("wallet_days", shard, owner, after, _DAYS_MAX, True)
-            whole = await _read_days(books, days, after, limit - len(found))
+            whole = await _look_everywhere(books, days, after, limit - len(found))
         if not whole:
             break
         found += whole
@@ -41,8 +42,23 @@ async def wallet_entries(books: Books, shard: int, owner: str, after: int, limit
     return WalletEntries(as_of, found)
 
 
+async def _look_everywhere(books: Books, days: asyncpg.Record, after: int, limit: int) -> list[asyncpg.Record]:
+    """Some days at a time, until one has the version behind `after`; the newest first."""
+    newest_first = sorted(days["days"], reverse=True)
+    for start in range(0, len(newest_first), _DAYS_MAX):
+        some = newest_first[start : start + _DAYS_MAX]
+        if whole := await _read(books, days["account"], after, _NO_VERSION, limit, some):
+            return whole
+    return []
+
+
 async def _read_days(books: Books, days: asyncpg.Record, after: int, limit: int) -> list[asyncpg.Record]:
+    return await _read(books, days["account"], after, days["below"] or _NO_VERSION, limit, days["days"])
+
+
+async def _read(
+    books: Books, account: int, after: int, below: int, limit: int, days: Collection[date]
+) -> list[asyncpg.Record]:
     """What follows version `after` without a gap."""
-    below = days["below"] or _NO_VERSION
-    rows = await books.rows("account_entries", days["account"], after, below, limit, days=days["days"])
+    rows = await books.rows("account_entries", account, after, below, limit, days=days)
     return [row for place, row in enumerate(rows, after + 1) if row["version"] == place]

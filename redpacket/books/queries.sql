@@ -76,11 +76,15 @@ FROM account WHERE owner = $2 AND shard = $1 AND kind IN ('wallet', 'escrow')
 -- name: wallet_days
 -- Where to look for what moved a wallet above version $3, and when this was so: all days that are not sealed, and of the
 -- sealed ones those that $4 of its next versions may be in, and below which version they have all there is (none: all).
--- With $5 every day. A packet's days of movement are few: of the sealed days that had begun by then, $4 are looked at.
+-- With $5 every day. Of the days that had begun by then those $4 that began last, and those $4 that end first: a packet
+-- moves money for some days, and once more where it was ended much later.
 WITH wallet AS (SELECT id, version FROM account WHERE owner = $2 AND kind = 'wallet' AND shard = $1),
 begun AS (
     SELECT first_version, last_version, day FROM account_day
     WHERE account = (SELECT id FROM wallet) AND first_version <= $3 ORDER BY first_version DESC LIMIT $4
+), ending_next AS (
+    SELECT day FROM account_day
+    WHERE account = (SELECT id FROM wallet) AND last_version > $3 ORDER BY last_version LIMIT $4
 ), next AS (
     SELECT first_version, day, row_number() OVER (ORDER BY first_version) AS place FROM (
         SELECT first_version, day FROM account_day
@@ -93,6 +97,7 @@ SELECT now() AS as_of, (SELECT id FROM wallet) AS account, (SELECT version FROM 
         -- Only days to come have partitions behind tomorrow's.
         SELECT day FROM ledger_day WHERE sealed_at IS NULL AND day <= (now() AT TIME ZONE 'UTC')::date + 1
         UNION SELECT day FROM begun WHERE last_version > $3
+        UNION SELECT day FROM ending_next
         UNION SELECT day FROM next WHERE place <= $4
         UNION SELECT day FROM ledger_day WHERE $5
     ) AS days
