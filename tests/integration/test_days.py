@@ -58,11 +58,13 @@ async def cost_of(connection: asyncpg.Connection, sql: str, *args: Any) -> Cost:
     transaction = connection.transaction()
     await transaction.start()
     try:
+        await connection.execute("SAVEPOINT before")
         await connection.fetch(sql, *args)
         locks = await connection.fetchval(
             "SELECT count(DISTINCT l.relation) FROM pg_locks l JOIN pg_class c ON c.oid = l.relation"
             " WHERE l.pid = pg_backend_pid() AND c.relnamespace = 'public'::regnamespace"
         )
+        await connection.execute("ROLLBACK TO before")
         # Twice: the first look at a table fills the session's memory of it.
         for _ in range(2):
             await connection.execute("SAVEPOINT before")
@@ -85,6 +87,8 @@ def arguments(shard: int, packet: OperationId, account: int) -> dict[str, tuple[
     return {
         "redpacket.books deployment": (),
         "redpacket.books newest_migration": (),
+        "redpacket.books redis": (),
+        "redpacket.books epochs_fenced": (),
         "redpacket.books known_identities": (shard, [identity]),
         "redpacket.books operation_snapshots": (shard, [identity]),
         "redpacket.books due_packets": (shard, now, now - timedelta(days=30), "", 200),
@@ -112,7 +116,14 @@ def arguments(shard: int, packet: OperationId, account: int) -> dict[str, tuple[
         "ledger.settle move_accounts": ([shard], [OWNER], ["wallet"], [0], [0], [0]),
         "ledger.settle move_packets": (days, [id], ["open"], [1], [1], [1], [0], [None]),
         "ledger.settle hold": (shard, 10**9, "", "", b""),
-        "ledger.owner take_epoch": (shard, 0),
+        "ledger.owner take_epoch": (shard, 0, 1),
+        "ledger.owner generation": (shard,),
+        "ledger.owner take_epochs": ([shard], [0]),
+        "ledger.owner lock_shards": (),
+        "ledger.owner redis_generation": (),
+        "ledger.owner add_redis": (2, "another"),
+        "ledger.owner place_shards": (2,),
+        "ledger.owner end_standing_sessions": (10.0**6,),
         "ledger.owner fence_settled": (shard, 0),
         "ledger.owner epochs_shut": (),
         "ledger.owner forget_ending": (shard, [now], [id]),
