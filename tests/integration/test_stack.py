@@ -121,7 +121,7 @@ async def test_each_server_answers(servers: LocalServers) -> None:
             "save": "",
             "appendonly": "no",
             "maxmemory-policy": "noeviction",
-            "maxmemory": str(2 * 1024**3),
+            "maxmemory": str(3 * 1024**3),
         }
     assert await read_rows(servers) == [1]
     assert await read_messages(servers, 1) == [b"one"]
