@@ -11,7 +11,8 @@ _WINDOW_S = 60.0
 # Of the text that names a kind of line.
 _KIND_CHARS = 100
 
-# A kind of line: the statement that logs it, and the line's `reason` if it has one. Reasons are of a fixed set.
+# A kind of line: the statement that logs it, and the line's `reason` if it has one, or the class of its error: asyncio
+# logs all errors by one statement. Both are of a fixed set.
 _Kind = tuple[str, int, str]
 
 
@@ -21,8 +22,7 @@ class _Window:
     def __init__(self, record: logging.LogRecord, lines_max: int) -> None:
         self.began_s = record.created
         self.lines_max = lines_max
-        reason = getattr(record, "reason", "")
-        self.name = f"{record.name}: {record.msg} {reason}"[:_KIND_CHARS].rstrip()
+        self.name = f"{record.name}: {record.msg} {_reason(record)}"[:_KIND_CHARS].rstrip()
         self.lines = 0
 
     def is_over(self, now_s: float) -> bool:
@@ -44,7 +44,7 @@ class RatedLines(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         self._end_windows(record.created)
         if lines_max := _lines_max(record.name):
-            kind = (record.pathname, record.lineno, getattr(record, "reason", ""))
+            kind = (record.pathname, record.lineno, _reason(record))
             window = self._windows.setdefault(kind, _Window(record, lines_max))
             window.lines += 1
             if window.lines > lines_max:
@@ -60,6 +60,12 @@ class RatedLines(logging.Filter):
                 if window.lines > window.lines_max:
                     left_out = window.lines - window.lines_max
                     self._left_out[window.name] = self._left_out.get(window.name, 0) + left_out
+
+
+def _reason(record: logging.LogRecord) -> str:
+    if reason := getattr(record, "reason", ""):
+        return str(reason)
+    return record.exc_info[0].__name__ if record.exc_info and record.exc_info[0] else ""
 
 
 def _lines_max(logger: str) -> int:

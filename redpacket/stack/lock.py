@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -54,11 +55,20 @@ def lock_holder(data: Path) -> int | None:
 def _opened(path: Path, mode: str) -> TextIO:
     """Raises FileNotFoundError, and StackError where it is there and cannot be opened."""
     try:
-        return cast("TextIO", path.open(mode, errors="replace"))
+        file = open(path, mode, errors="replace", opener=_open_at_once)  # noqa: SIM115 (its caller closes it)
     except FileNotFoundError:
         raise
     except OSError as error:
         raise StackError(f"{path} cannot be opened as the lock of a stack: {error.strerror}") from None
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise StackError(f"{path} cannot be opened as the lock of a stack: it is no file")
+    return cast("TextIO", file)
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """A pipe of that name would be waited for until somebody writes."""
+    return os.open(path, flags | os.O_NONBLOCK, 0o600)
 
 
 def _pid_in(file: TextIO) -> int | None:

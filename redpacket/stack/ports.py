@@ -22,6 +22,8 @@ CLIENTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
 TRIES = 200
 TABLES = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
 LISTENING = "0A"
+# 127.0.0.1 and all addresses, of IPv4 and in IPv6, as these tables have them (on a little-endian machine).
+LEADING_TO_HOST = ("0100007F", "0" * 8, "0000000000000000FFFF00000100007F", "0" * 32)
 
 
 Port = Annotated[int, Meta(ge=0, le=65_535)]
@@ -54,14 +56,15 @@ def why_not_free(port: int) -> str:
 
 
 def serves(port: int, uid: int | None = None) -> bool:
-    """Whether a process of this user listens on this port: it may be somebody else who got it first."""
-    wanted = str(os.geteuid() if uid is None else uid)
+    """Whether a process of this user, and of no other, listens on this port of HOST: somebody may have got it first."""
+    owners = set()
     for table in filter(Path.exists, TABLES):
         for line in table.read_text().splitlines()[1:]:
             _, local, _, state, _, _, _, owner, *_ = line.split()
-            if state == LISTENING and int(local.rpartition(":")[2], 16) == port:
-                return owner == wanted
-    return False
+            address, _, number = local.rpartition(":")
+            if state == LISTENING and int(number, 16) == port and address in LEADING_TO_HOST:
+                owners.add(owner)
+    return owners == {str(os.geteuid() if uid is None else uid)}
 
 
 def free_ports(count: int) -> list[int]:

@@ -251,15 +251,22 @@ async def test_a_start_that_cannot_succeed_says_so_at_once(tmp_path: Path) -> No
 
 
 def test_a_port_is_ours_only_while_we_have_it() -> None:
-    with (
-        socket.create_server(("127.0.0.1", 0)) as ours,
-        socket.create_server(("::1", 0), family=socket.AF_INET6) as too,
-    ):
-        for one in (ours, too):
+    with socket.create_server(("127.0.0.1", 0)) as ours, socket.socket(socket.AF_INET6) as as_java_does:
+        as_java_does.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        as_java_does.bind(("::ffff:127.0.0.1", 0))
+        as_java_does.listen()
+        for one in (ours, as_java_does):
             assert serves(one.getsockname()[1])
             assert not serves(one.getsockname()[1], uid=os.geteuid() + 1)
         port = ours.getsockname()[1]
     assert not serves(port)
+
+
+def test_a_port_of_another_address_is_nobodys_matter() -> None:
+    with socket.create_server(("127.0.0.2", 0)) as elsewhere:
+        assert not serves(elsewhere.getsockname()[1])
+        with socket.create_server(("127.0.0.1", elsewhere.getsockname()[1])):
+            assert serves(elsewhere.getsockname()[1])
 
 
 def names_in(folder: Path) -> list[str]:

@@ -87,6 +87,17 @@ def test_what_clients_cause_is_one_line_a_minute_of_each_reason() -> None:
     assert json.loads(JsonLines().format(told))["left_out"] == left_out
 
 
+def test_errors_that_differ_are_of_different_kinds_though_one_statement_logs_them_all() -> None:
+    rated = RatedLines()
+
+    def let_through(error: Exception) -> bool:
+        record = _record("asyncio", 1, 0.0)
+        record.exc_info = (type(error), error, None)
+        return rated.filter(record)
+
+    assert [let_through(it) for it in (OSError(), OSError(), KeyError(), KeyError())] == [True, False, True, False]
+
+
 async def test_bad_requests_are_one_line_of_each_status_with_who_sent_them(kept: _Kept, connect: Connect) -> None:
     async with running() as service:
         for raw in (b"nonsense\r\n\r\n", b"FOO / HTTP/1.1\r\nHost: x\r\n\r\n") * 5:

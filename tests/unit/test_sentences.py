@@ -106,6 +106,11 @@ def test_a_damaged_lock_and_a_damaged_state_are_named(tmp_path: Path) -> None:
     for look in (lock_holder, lambda data: held_lock(data).__enter__()):
         with pytest.raises(StackError, match="cannot be opened as the lock"):
             look(tmp_path / "folder")
+    (tmp_path / "pipe").mkdir()
+    os.mkfifo(tmp_path / "pipe" / "lock")  # nobody writes into it: whoever opened it would wait
+    for look in (lock_holder, lambda data: held_lock(data).__enter__()):
+        with pytest.raises(StackError, match="cannot be opened as the lock"):
+            look(tmp_path / "pipe")
 
 
 def test_damaged_ports_are_chosen_anew(tmp_path: Path) -> None:
