@@ -137,7 +137,7 @@ async def test_a_roll_that_is_interrupted_leaves_everything_running(system: Syst
             while all(child.state == "ready" for child in system.state.children):
                 await asyncio.sleep(0.02)
             process.send_signal(signal.SIGINT)
-            assert await process.wait() == 1
+            assert await process.wait() == 2
             while not all(child.state == "ready" for child in system.state.children):
                 await asyncio.sleep(0.02)
     after = pids(system, "api")
