@@ -13,7 +13,7 @@ from ledger import migrate
 from ledger.install import install
 from ledger.migrate import MigrationError, known_texts, read_migrations
 from redpacket.stack.local import LocalServers
-from tests.deployment import Deployment
+from tests.deployment import Deployment, create_database, database_url
 from tests.versions import EARLIER, LANDED, Version, migrations_of
 
 DAY, NEXT_DAY = date(2026, 1, 1), date(2026, 1, 2)
@@ -41,10 +41,8 @@ ORDER BY 1, 2, 3
 @asynccontextmanager
 async def empty_database(servers: LocalServers) -> AsyncIterator[asyncpg.Connection]:
     name = f"test_{secrets.token_hex(6)}"
-    server = await asyncpg.connect(servers.postgres_url)
-    await server.execute(f"CREATE DATABASE {name}")
-    await server.close()
-    connection = await asyncpg.connect(servers.postgres_url, database=name)
+    await create_database(servers.postgres.superuser_url, name)
+    connection = await asyncpg.connect(database_url(servers.postgres_url, name))
     try:
         yield connection
     finally:
