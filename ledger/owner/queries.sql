@@ -46,8 +46,6 @@ SELECT shard, greatest(epoch_shut, epoch_fenced - 1) AS epoch_shut FROM shard
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE datname = current_database() AND usename = current_user AND application_name = current_setting('application_name')
     AND state = 'active' AND wait_event = 'ClientRead' AND state_change < clock_timestamp() - make_interval(secs => $1)
--- Few shards ever have one.
-SELECT shard, epoch_shut FROM shard WHERE epoch_shut > 0
 
 -- name: forget_ending
 -- Packets that are over.
