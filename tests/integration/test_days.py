@@ -23,7 +23,7 @@ from redpacket.sql import of_days, read_queries
 from service.statements import Statements
 from tests.audited import assert_holds, audited
 from tests.deployment import LONG_S, Deployment, Worker, claimed, over
-from tests.history import OWNER, make_history, past_days
+from tests.history import OWNER, make_history, past_days, sealed, statement_of
 
 # Those of the ledger's rooms, each by its name; what the audit reads is the whole ledger, by design.
 ROOMS = ("redpacket.books", "ledger.settle", "ledger.owner", "ledger.trace", "ledger.deadletters")
@@ -58,6 +58,7 @@ async def cost_of(connection: asyncpg.Connection, sql: str, *args: Any) -> Cost:
     transaction = connection.transaction()
     await transaction.start()
     try:
+        await connection.execute("SAVEPOINT before")
         await connection.fetch(sql, *args)
         locks = await connection.fetchval(
             "SELECT count(DISTINCT l.relation) FROM pg_locks l JOIN pg_class c ON c.oid = l.relation"
@@ -65,9 +66,8 @@ async def cost_of(connection: asyncpg.Connection, sql: str, *args: Any) -> Cost:
         )
         # Twice: the first look at a table fills the session's memory of it.
         for _ in range(2):
-            await connection.execute("SAVEPOINT before")
-            explained = await connection.fetchval(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {sql}", *args)
             await connection.execute("ROLLBACK TO before")
+            explained = await connection.fetchval(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {sql}", *args)
     finally:
         await transaction.rollback()
     (plan,) = json.loads(explained)
@@ -85,6 +85,8 @@ def arguments(shard: int, packet: OperationId, account: int) -> dict[str, tuple[
     return {
         "redpacket.books deployment": (),
         "redpacket.books newest_migration": (),
+        "redpacket.books redis": (),
+        "redpacket.books epochs_fenced": (),
         "redpacket.books known_identities": (shard, [identity]),
         "redpacket.books operation_snapshots": (shard, [identity]),
         "redpacket.books due_packets": (shard, now, now - timedelta(days=30), "", 200),
@@ -112,9 +114,16 @@ def arguments(shard: int, packet: OperationId, account: int) -> dict[str, tuple[
         "ledger.settle move_accounts": ([shard], [OWNER], ["wallet"], [0], [0], [0]),
         "ledger.settle move_packets": (days, [id], ["open"], [1], [1], [1], [0], [None]),
         "ledger.settle hold": (shard, 10**9, "", "", b""),
-        "ledger.owner take_epoch": (shard, 0),
+        "ledger.owner take_epoch": (shard, 0, 1),
+        "ledger.owner generation": (shard,),
+        "ledger.owner take_epochs": ([shard], [0]),
+        "ledger.owner lock_shards": (),
+        "ledger.owner redis_generation": (),
+        "ledger.owner add_redis": (9, "localhost:6379/0"),
+        "ledger.owner place_shards": (1,),
         "ledger.owner fence_settled": (shard, 0),
         "ledger.owner epochs_shut": (),
+        "ledger.owner end_standing_sessions": (86_400,),
         "ledger.owner forget_ending": (shard, [now], [id]),
         "ledger.owner next_to_seal": (date.min,),
         "ledger.owner has_open_packets": (),
@@ -148,19 +157,6 @@ async def costs(deployment: Deployment, packet: OperationId) -> dict[str, Cost]:
             name: await cost_of(connection, of_days(sql, [packet.date]), *asked[name])
             for name, sql in statements.items()
         }
-
-
-async def sealed(deployment: Deployment) -> None:
-    """Waits until all past days are sealed, and nobody looks after their packets any more. Some minutes after they were
-    written, which pass at once."""
-    await deployment.rows("UPDATE ledger_day SET asked_at = asked_at - interval '1 hour' WHERE day < current_date")
-    wanted = (
-        "SELECT FROM ledger_day WHERE sealed_at IS NULL AND day < (now() AT TIME ZONE 'UTC')::date - 1"
-        " UNION ALL SELECT FROM ending WHERE day < (now() AT TIME ZONE 'UTC')::date - 1"
-    )
-    async with asyncio.timeout(LONG_S):
-        while await deployment.rows(wanted):
-            await asyncio.sleep(0.1)
 
 
 @pytest.mark.parametrize("days", [60, pytest.param(1_000, marks=pytest.mark.long)])
@@ -206,15 +202,7 @@ async def _must_not_be(*_: object) -> NoReturn:
 
 
 async def _the_statement_is_whole(deployment: Deployment, worker: Worker, days: int) -> None:
-    statements = Statements(deployment.settings, worker.books)
-    listed, after = [], 0
-    while True:
-        page = await statements.list_entries(OWNER, after, 100)
-        listed += page.entries
-        if page.next is None:
-            break
-        assert len(page.entries) == 100
-        after = int(page.next)
+    listed = await statement_of(deployment, worker)
     (wallet,) = await deployment.rows(
         "SELECT version, credits_minor - debits_minor AS minor FROM account WHERE owner = $1 AND kind = 'wallet'", OWNER
     )
