@@ -1,5 +1,6 @@
 """What tests share: the servers of a session, a deployment for each test, the whole system as its users have it."""
 
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from tests.system import System, running_system
 # A busy machine is no reason to fail.
 settings.register_profile("redpacket", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("redpacket")
+# What is started here would inherit it from `nohup`, and not end when it is hung up.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")

@@ -43,7 +43,7 @@ class LocalServers:
         say: Say = lambda _: None,
         changed: Callable[[], None] = lambda: None,
         redis_binary: str | None = None,
-        redis_maxmemory: str = "2gb",
+        redis_maxmemory: str = "3gb",
         connections: int = CONNECTIONS,
     ) -> None:
         self.data = resolve_folder(data)

@@ -137,11 +137,16 @@ async def test_a_signal_asks_to_stop_and_nohup_is_heeded() -> None:
     for how, numbers in (("", [signal.SIGHUP]), ("", [signal.SIGTERM]), ("nohup", [signal.SIGHUP, signal.SIGINT])):
         process = await asyncio.create_subprocess_exec(COMMAND[0], "-c", code, how, stdout=PIPE)
         assert process.stdout is not None
-        assert await process.stdout.readline() == b"up\n"
-        for number in numbers[:-1]:
-            os.kill(process.pid, number)
-            with pytest.raises(TimeoutError):
-                await asyncio.wait_for(process.wait(), 0.5)
-        os.kill(process.pid, numbers[-1])
-        out, _ = await asyncio.wait_for(process.communicate(), LONG_S)
-        assert (process.returncode, out) == (0, b"in good order\n")
+        try:
+            assert await process.stdout.readline() == b"up\n"
+            for number in numbers[:-1]:
+                process.send_signal(number)
+                with pytest.raises(TimeoutError):
+                    await asyncio.wait_for(process.wait(), 0.5)
+            process.send_signal(numbers[-1])
+            out, _ = await asyncio.wait_for(process.communicate(), LONG_S)
+            assert (process.returncode, out) == (0, b"in good order\n")
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()

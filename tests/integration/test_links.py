@@ -152,6 +152,8 @@ async def test_the_ledger_settles_on_once_its_links_are_mended(deployment: Deplo
             proxies.append(proxy)
             settings = structs.replace(settings, **there)
         worker = await resources.enter_async_context(deployment.worker())
+        async with deployment.ledger():
+            await deployment.wait_open()  # which leaves a mark, by which Redis is known under the proxy's address
         async with replace(deployment, settings=settings).ledger():
             packet = await deployment.sent(worker, "alice", 1_000, 20)
             for proxy in proxies:

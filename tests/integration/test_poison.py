@@ -4,16 +4,14 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import asyncpg
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from click.testing import CliRunner, Result
 from msgspec.structs import replace
 from prometheus_client import REGISTRY
 
-import redpacket.cli
-import redpacket.cli.deadletters
 from ledger.deadletters.decide import Replayed, reject_letter, replay_letter
 from ledger.deadletters.letter import Letter, LetterError, LetterName
 from ledger.deadletters.read import find_letter, list_letters
@@ -24,12 +22,14 @@ from redpacket.ids import OperationId
 from redpacket.log.connect import kafka_access
 from redpacket.log.record import Batch
 from redpacket.ops import metrics
+from redpacket.settings import settings_environ
 from redpacket.shard.client import ShardClosedError
 from redpacket.shard.fence import fence_state
 from redpacket.shard.reserve import Refused
 from redpacket.split import SplitParameters
 from service.reading import PacketReader
 from tests.deployment import LONG_S, Deployment, Worker, claimed, found
+from tests.system import run_command
 
 AT_MS = 1_771_315_200_000
 TERMS = PacketTerms("alice", "CNY", SplitParameters("equal", 30, 3, 10, 10), "", 604_800)
@@ -385,31 +385,27 @@ async def test_of_many_records_only_the_one_that_postgres_refuses_is_held(
         assert claimed(await worker.path.claim_share(packet, "carol")).share == 3
 
 
-async def test_the_commands_list_show_and_decide(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(redpacket.cli.deadletters, "deployment_settings", lambda _: deployment.settings)
-
-    async def run(*args: str) -> Result:
-        # It runs an event loop of its own.
-        return await asyncio.to_thread(CliRunner().invoke, redpacket.cli.main, ["deadletters", *args])
+async def test_the_commands_list_show_and_decide(deployment: Deployment, tmp_path: Path) -> None:
+    async def run(*args: str) -> tuple[int, str]:
+        command = ("deadletters", *args, "--data", str(tmp_path / "none"))
+        status, out, error = await run_command(*command, environ=settings_environ(deployment.settings))
+        return status, out + error
 
     async with deployment.ledger(), deployment.worker() as worker:
-        empty = await run("list")
-        assert (empty.exit_code, empty.output) == (0, "Nothing is set aside.\n")
+        assert await run("list") == (0, "Nothing is set aside.\n")
         first, second, third = await _claims_before_their_packet(deployment, worker, 3)
-        listed = await run("list")
+        _, listed = await run("list")
         names = [str(letter.name) for letter in (first, second, third)]
-        assert [line.split()[0] for line in listed.output.splitlines()[1:]] == names
-        shown = await run("show", str(first.name))
-        assert (shown.exit_code, first.subject in shown.output) == (0, True)
-        replayed = await run("replay", str(first.name))
-        assert (replayed.exit_code, replayed.output.startswith("It is applied.")) == (0, True)
-        rejected = await run("reject", str(second.name))
-        assert (rejected.exit_code, "is rejected" in rejected.output) == (0, True)
-        twice = await run("reject", str(second.name))
-        assert (twice.exit_code, "was rejected at" in twice.output) == (1, True)
-        none = await run("replay", "0-1000000-0")
-        assert (none.exit_code, "there is no dead letter 0-1000000-0" in none.output) == (1, True)
-        nonsense = await run("show", "nonsense")
-        assert (nonsense.exit_code, "names no dead letter" in nonsense.output) == (1, True)
-        assert (await run("list", "--json")).output.count('"letter"') == 1
-        assert (await run("list", "--json", "--all")).output.count('"letter"') == 3
+        assert [line.split()[0] for line in listed.splitlines()[1:]] == names
+        for (*args, status), says in {
+            ("show", names[0], 0): first.subject,
+            ("replay", names[0], 0): "It is applied.",
+            ("reject", names[1], 0): "is rejected",
+            ("reject", names[1], 1): "was rejected at",
+            ("replay", "0-1000000-0", 2): "there is no dead letter 0-1000000-0",
+            ("show", "nonsense", 2): "names no dead letter",
+        }.items():
+            ended, said = await run(*args)
+            assert (ended, says in said) == (status, True), said
+        assert (await run("list", "--json"))[1].count('"letter"') == 1
+        assert (await run("list", "--json", "--all"))[1].count('"letter"') == 3

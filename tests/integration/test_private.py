@@ -176,7 +176,7 @@ async def test_commands_reach_the_stack_whatever_the_environment_says_and_howeve
 
 
 async def test_up_refuses_a_name_that_is_empty_or_broken_and_a_folder_of_somebody_else(tmp_path: Path) -> None:
-    for name, says in (("", "it is empty"), (f"{tmp_path}/a\nb", "cannot be the name of a data folder")):
+    for name, says in (("", "names no folder"), (f"{tmp_path}/a\nb", "cannot be the name of a data folder")):
         status, _, error = await run_command("up", "--data", name, "--port", "0")
         assert status == 2
         assert says in error

@@ -121,7 +121,7 @@ async def test_each_server_answers(servers: LocalServers) -> None:
             "save": "",
             "appendonly": "no",
             "maxmemory-policy": "noeviction",
-            "maxmemory": str(2 * 1024**3),
+            "maxmemory": str(3 * 1024**3),
         }
     assert await read_rows(servers) == [1]
     assert await read_messages(servers, 1) == [b"one"]
@@ -282,7 +282,10 @@ async def test_up_on_a_taken_port_says_so_before_it_starts_anything(tmp_path: Pa
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         async with running(UP, tmp_path / "data", str(port), "no-worker.py") as up:
-            assert await next_line(up) == f"port {port} of 127.0.0.1 (--port) is not available: Address already in use"
+            assert (
+                await next_line(up)
+                == f"port {port} of 127.0.0.1 (--host, --port) is not available: Address already in use"
+            )
             assert await asyncio.wait_for(up.wait(), LONG_S) == 1
     assert not (tmp_path / "data").exists()
 
