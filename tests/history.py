@@ -1,5 +1,6 @@
 """Days of service, made in seconds: records dated on past days, in the log, which the ledger worker settles."""
 
+import asyncio
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 
@@ -7,10 +8,12 @@ from redpacket.events import Event, PacketClosed, PacketOpened, PacketTerms, Sha
 from redpacket.ids import OperationId
 from redpacket.log.record import Batch
 from redpacket.split import SplitParameters, commitment
-from tests.deployment import Deployment, Worker
+from service.statements import Statements
+from service.words import Entry
+from tests.deployment import LONG_S, Deployment, Worker
 
 OWNER = "alice"
-_SPLIT = SplitParameters("lucky", 100, 2, 100, 1)
+HISTORY_SPLIT = SplitParameters("lucky", 100, 2, 100, 1)
 _EPOCH_DAY = date(1970, 1, 1)
 # The ledger worker settles what it finds in one transaction, which locks the partitions of all of its days.
 _DAYS_AT_ONCE = 50
@@ -45,13 +48,40 @@ async def make_history(
 
 async def _events(worker: Worker, top_up: OperationId, packet: OperationId, *, closed: bool) -> tuple[Event, ...]:
     id = str(packet)
-    terms = PacketTerms(OWNER, "CNY", _SPLIT, "Happy New Year", 3_600)
-    amounts = await worker.amounts.of_packet(id, _SPLIT)
+    terms = PacketTerms(OWNER, "CNY", HISTORY_SPLIT, "Happy New Year", 3_600)
+    amounts = await worker.amounts.of_packet(id, HISTORY_SPLIT)
     events: list[Event] = [
-        WalletToppedUp(str(top_up), TopUpTerms(OWNER, OWNER, "CNY", _SPLIT.total_minor)),
-        PacketOpened(id, terms, commitment(worker.amounts.seed(id), _SPLIT)),
+        WalletToppedUp(str(top_up), TopUpTerms(OWNER, OWNER, "CNY", HISTORY_SPLIT.total_minor)),
+        PacketOpened(id, terms, commitment(worker.amounts.seed(id), HISTORY_SPLIT)),
         ShareClaimed(id, OWNER, 1, amounts[0], 1),
     ]
     if closed:
-        events.append(PacketClosed(id, "closed", _SPLIT.total_minor - amounts[0]))
+        events.append(PacketClosed(id, "closed", HISTORY_SPLIT.total_minor - amounts[0]))
     return tuple(events)
+
+
+async def sealed(deployment: Deployment) -> None:
+    """Waits until all past days are sealed, and nobody looks after their packets any more. Some minutes after they were
+    written, which pass at once."""
+    await deployment.rows("UPDATE ledger_day SET asked_at = asked_at - interval '1 hour' WHERE day < current_date")
+    wanted = (
+        "SELECT FROM ledger_day WHERE sealed_at IS NULL AND day < (now() AT TIME ZONE 'UTC')::date - 1"
+        " UNION ALL SELECT FROM ending WHERE day < (now() AT TIME ZONE 'UTC')::date - 1"
+    )
+    async with asyncio.timeout(LONG_S):
+        while await deployment.rows(wanted):
+            await asyncio.sleep(0.1)
+
+
+async def statement_of(deployment: Deployment, worker: Worker) -> list[Entry]:
+    """All of it, page by page."""
+    statements = Statements(deployment.settings, worker.books)
+    listed, after = list[Entry](), 0
+    while True:
+        page = await statements.list_entries(OWNER, after, 100)
+        listed += page.entries
+        if page.next is None:
+            break
+        assert len(page.entries) == 100
+        after = int(page.next)
+    return listed

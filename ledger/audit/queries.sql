@@ -49,10 +49,10 @@ SELECT packets.*, claims.*, operations.*, postings.*, accounts.*, letters.*
 FROM
     (SELECT count(*) AS packets, coalesce(sum(total_minor), 0)::bigint AS total_minor,
         coalesce(sum(claimed_minor), 0)::bigint AS claimed_minor, coalesce(sum(refunded_minor), 0)::bigint AS refunded_minor,
-        coalesce(sum(claimed_shares), 0)::bigint AS claimed_shares FROM packet) packets,
-    (SELECT count(*) AS claims, coalesce(sum(amount_minor), 0)::bigint AS claims_minor FROM claim) claims,
+        coalesce(sum(claimed_shares), 0)::bigint AS claimed_shares FROM whole_packet) packets,
+    (SELECT count(*) AS claims, coalesce(sum(amount_minor), 0)::bigint AS claims_minor FROM whole_claim) claims,
     (SELECT count(*) AS operations FROM operation) operations,
-    (SELECT count(*) AS postings, coalesce(sum(amount_minor), 0)::bigint AS posted_minor FROM posting) postings,
+    (SELECT count(*) AS postings, coalesce(sum(amount_minor), 0)::bigint AS posted_minor FROM whole_posting) postings,
     (SELECT count(*) AS accounts, coalesce(sum(debits_minor), 0)::bigint AS debits_minor,
         coalesce(sum(credits_minor), 0)::bigint AS credits_minor,
         coalesce(sum(credits_minor - debits_minor) FILTER (WHERE kind = 'escrow'), 0)::bigint AS escrow_minor
@@ -63,7 +63,7 @@ FROM
 -- name: counts_of_packets
 -- How many different shares and owners the claims have, packet by packet.
 SELECT coalesce(sum(shares), 0)::bigint AS shares, coalesce(sum(owners), 0)::bigint AS owners
-FROM (SELECT count(DISTINCT share) AS shares, count(DISTINCT owner) AS owners FROM claim GROUP BY day, packet) packets
+FROM (SELECT count(DISTINCT share) AS shares, count(DISTINCT owner) AS owners FROM whole_claim GROUP BY day, packet) packets
 
 -- name: below_zero
 -- Wallets below zero: this may be so for a moment, since shards are settled at different paces.
@@ -113,14 +113,14 @@ SELECT kafka_offset, item, packed, decision FROM dead_letter WHERE shard = $1 AN
 SELECT c.packet, c.share, c.owner, c.sequence, c.amount_minor, (extract(epoch FROM c.claimed_at) * 1000)::bigint AS at_ms
 FROM unnest($1::date[], $2::text[], $3::integer[]) AS k (day, packet, share)
 JOIN LATERAL (
-    SELECT * FROM claim WHERE claim.day = k.day AND claim.packet = k.packet AND claim.share = k.share OFFSET 0
+    SELECT * FROM whole_claim claim WHERE claim.day = k.day AND claim.packet = k.packet AND claim.share = k.share OFFSET 0
 ) c ON true
 
 -- name: operations_known
 SELECT o.id, (extract(epoch FROM o.at) * 1000)::bigint AS at_ms, o.terms, k.commitment, k.state, k.refunded_minor,
     (extract(epoch FROM k.over_at) * 1000)::bigint AS over_at_ms
 FROM operation o
-LEFT JOIN LATERAL (SELECT * FROM packet WHERE packet.day = o.day AND packet.id = o.id OFFSET 0) k ON true
+LEFT JOIN LATERAL (SELECT * FROM whole_packet packet WHERE packet.day = o.day AND packet.id = o.id OFFSET 0) k ON true
 WHERE o.id = ANY($1)
 
 -- name: confirmed_figures
@@ -135,7 +135,7 @@ SELECT
         AS operations_there
 FROM (
     SELECT count(*) AS claims_there, coalesce(sum(c.amount_minor), 0)::bigint AS claims_there_minor
-    FROM claim c JOIN (SELECT DISTINCT day, packet, owner FROM confirmed_claim) h
+    FROM whole_claim c JOIN (SELECT DISTINCT day, packet, owner FROM confirmed_claim) h
         ON h.day = c.day AND h.packet = c.packet AND h.owner = c.owner
 ) there
 
@@ -144,7 +144,7 @@ FROM (
 SELECT h.*, c.owner AS there_owner, c.sequence AS there_sequence, c.amount_minor AS there_minor,
     (extract(epoch FROM c.claimed_at) * 1000)::bigint AS there_at_ms
 FROM (SELECT DISTINCT * FROM confirmed_claim) h
-LEFT JOIN claim c ON c.day = h.day AND c.packet = h.packet AND c.share = h.share
+LEFT JOIN whole_claim c ON c.day = h.day AND c.packet = h.packet AND c.share = h.share
 WHERE (c.owner, c.sequence, c.amount_minor, (extract(epoch FROM c.claimed_at) * 1000)::bigint)
     IS DISTINCT FROM (h.owner, h.sequence, h.amount_minor, h.at_ms)
 ORDER BY h.packet, h.share LIMIT $1
@@ -155,7 +155,7 @@ SELECT h.*, o.id AS there_id, (extract(epoch FROM o.at) * 1000)::bigint AS there
     coalesce(k.state, '') AS there_state, coalesce((extract(epoch FROM k.over_at) * 1000)::bigint, 0) AS there_over_at_ms
 FROM (SELECT DISTINCT * FROM confirmed_operation) h
 LEFT JOIN operation o ON o.identity = h.identity
-LEFT JOIN packet k ON k.day = o.day AND k.id = o.id
+LEFT JOIN whole_packet k ON k.day = o.day AND k.id = o.id
 WHERE (o.id, (extract(epoch FROM o.at) * 1000)::bigint, o.terms) IS DISTINCT FROM (h.id, h.at_ms, h.terms)
     OR (h.state <> '' AND (k.state, (extract(epoch FROM k.over_at) * 1000)::bigint) IS DISTINCT FROM (h.state, h.over_at_ms))
 ORDER BY h.id LIMIT $1

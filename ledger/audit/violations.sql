@@ -5,13 +5,13 @@
 -- A packet's row, its claims, and what the postings put into escrow for it and took out, say the same.
 WITH claimed AS (
     SELECT day, packet, count(*) AS claims, sum(amount_minor) AS minor, max(sequence) AS sequence
-    FROM claim GROUP BY day, packet
+    FROM whole_claim GROUP BY day, packet
 ), posted AS (
     SELECT day, operation,
         coalesce(sum(amount_minor) FILTER (WHERE kind = 'packet'), 0) AS sent,
         coalesce(sum(amount_minor) FILTER (WHERE kind = 'claim'), 0) AS claimed,
         coalesce(sum(amount_minor) FILTER (WHERE kind = 'refund'), 0) AS refunded
-    FROM posting WHERE kind <> 'topup' GROUP BY day, operation
+    FROM whole_posting WHERE kind <> 'topup' GROUP BY day, operation
 )
 SELECT CASE WHEN k.id IS NULL
     THEN format('packet %s is not there: %s claims of it have %s, its postings %s', coalesce(c.packet, p.operation),
@@ -23,7 +23,7 @@ SELECT CASE WHEN k.id IS NULL
         coalesce(p.sent, 0), coalesce(p.claimed, 0), coalesce(p.refunded, 0),
         coalesce(p.sent - p.claimed - p.refunded, 0))
     END AS words
-FROM packet k
+FROM whole_packet k
 FULL JOIN claimed c ON c.day = k.day AND c.packet = k.id
 FULL JOIN posted p ON p.day = coalesce(k.day, c.day) AND p.operation = coalesce(k.id, c.packet)
 WHERE k.id IS NULL
@@ -41,8 +41,8 @@ WHERE k.id IS NULL
 WITH moved AS (
     SELECT account, sum(debit) AS debits, sum(credit) AS credits, count(*) AS postings
     FROM (
-        SELECT debit_account AS account, amount_minor AS debit, 0 AS credit FROM posting
-        UNION ALL SELECT credit_account, 0, amount_minor FROM posting
+        SELECT debit_account AS account, amount_minor AS debit, 0 AS credit FROM whole_posting
+        UNION ALL SELECT credit_account, 0, amount_minor FROM whole_posting
     ) moves GROUP BY account
 )
 SELECT format('the %s of %s (shard %s) has debits %s, credits %s, balance %s in version %s; its %s postings make debits %s,'
@@ -57,8 +57,8 @@ WHERE (a.debits_minor, a.credits_minor, a.version)
 -- Every posting leaves in its two accounts what was there before it, less or more its amount.
 WITH moves AS (
     SELECT debit_account AS account, debit_version AS version, debit_balance_minor AS balance, -amount_minor AS minor
-    FROM posting
-    UNION ALL SELECT credit_account, credit_version, credit_balance_minor, amount_minor FROM posting
+    FROM whole_posting
+    UNION ALL SELECT credit_account, credit_version, credit_balance_minor, amount_minor FROM whole_posting
 ), run AS (
     SELECT *, lag(version, 1, 0::bigint) OVER versions AS version_before,
         lag(balance, 1, 0::bigint) OVER versions AS balance_before
@@ -73,10 +73,10 @@ WHERE run.version <> run.version_before + 1 OR run.balance <> run.balance_before
 -- Money goes only the ways that there are, between the accounts of those whom it concerns.
 SELECT format('posting %s/%s/%s (%s of %s) moves %s from the %s of %s to the %s of %s', p.shard, p.kafka_offset, p.item,
     p.kind, p.operation, p.amount_minor, d.kind, d.owner, c.kind, c.owner) AS words
-FROM posting p
+FROM whole_posting p
 LEFT JOIN account d ON d.id = p.debit_account
 LEFT JOIN account c ON c.id = p.credit_account
-LEFT JOIN packet k ON k.day = p.day AND k.id = p.operation
+LEFT JOIN whole_packet k ON k.day = p.day AND k.id = p.operation
 WHERE NOT coalesce(CASE p.kind
     WHEN 'topup' THEN d.kind = 'funding' AND d.shard = p.shard AND c.kind = 'wallet'
     WHEN 'packet' THEN d.kind = 'wallet' AND d.owner = k.owner AND c.kind = 'escrow' AND c.owner = k.owner AND c.shard = p.shard
@@ -87,7 +87,7 @@ END, false)
 -- name: I1_escrows
 -- An owner's escrow holds what his packets have not given out.
 WITH held AS (
-    SELECT shard, owner, sum(total_minor - claimed_minor - refunded_minor) AS minor FROM packet GROUP BY shard, owner
+    SELECT shard, owner, sum(total_minor - claimed_minor - refunded_minor) AS minor FROM whole_packet GROUP BY shard, owner
 )
 SELECT format('the escrow of %s (shard %s) has %s, %s is left of its packets', coalesce(a.owner, h.owner),
     coalesce(a.shard, h.shard), a.credits_minor - a.debits_minor, coalesce(h.minor, 0)) AS words
@@ -98,41 +98,41 @@ WHERE a.credits_minor - a.debits_minor IS DISTINCT FROM coalesce(h.minor, 0)
 -- The owner of the shard ends what is in `ending`: what is open and not there would keep its money for ever.
 SELECT format('packet %s is open, and nobody would ever end it: it is not in `ending`, with %s left', k.id,
     k.total_minor - k.claimed_minor - k.refunded_minor) AS words
-FROM packet k LEFT JOIN ending e ON e.shard = k.shard AND e.expires_at = k.expires_at AND e.id = k.id AND e.day = k.day
+FROM whole_packet k LEFT JOIN ending e ON e.shard = k.shard AND e.expires_at = k.expires_at AND e.id = k.id AND e.day = k.day
 WHERE k.state = 'open' AND e.id IS NULL
 
 -- name: I1_ledger
 -- Over the whole ledger debits = credits, and both are what was posted.
 SELECT format('the accounts have debits %s and credits %s, the postings moved %s', a.debits, a.credits, p.moved) AS words
 FROM (SELECT coalesce(sum(debits_minor), 0) AS debits, coalesce(sum(credits_minor), 0) AS credits FROM account) a,
-    (SELECT coalesce(sum(amount_minor), 0) AS moved FROM posting) p
+    (SELECT coalesce(sum(amount_minor), 0) AS moved FROM whole_posting) p
 WHERE a.debits <> a.credits OR a.debits <> p.moved
 
 -- name: I2_shares
 -- A share of a packet is there once. The database has a key for it; the audit counts.
-WITH twice AS (SELECT day, packet, share FROM claim GROUP BY day, packet, share HAVING count(*) > 1)
+WITH twice AS (SELECT day, packet, share FROM whole_claim GROUP BY day, packet, share HAVING count(*) > 1)
 SELECT format('share %s of packet %s has %s claims: %s', share, packet, count(*),
     string_agg(format('%s with %s', owner, amount_minor), ', ')) AS words
-FROM claim JOIN twice USING (day, packet, share) GROUP BY day, packet, share
+FROM whole_claim JOIN twice USING (day, packet, share) GROUP BY day, packet, share
 
 -- name: I2_numbers
 -- A share's number is one that the packet has.
 SELECT format('packet %s has %s shares, and a claim of share %s by %s', k.id, k.shares, c.share, c.owner) AS words
-FROM claim c JOIN packet k ON k.day = c.day AND k.id = c.packet WHERE c.share NOT BETWEEN 1 AND k.shares
+FROM whole_claim c JOIN whole_packet k ON k.day = c.day AND k.id = c.packet WHERE c.share NOT BETWEEN 1 AND k.shares
 
 -- name: I3_owners
 -- A person has one share of a packet.
-WITH twice AS (SELECT day, packet, owner FROM claim GROUP BY day, packet, owner HAVING count(*) > 1)
+WITH twice AS (SELECT day, packet, owner FROM whole_claim GROUP BY day, packet, owner HAVING count(*) > 1)
 SELECT format('%s has %s claims of packet %s: shares %s', owner, count(*), packet,
     string_agg(format('%s with %s', share, amount_minor), ', ')) AS words
-FROM claim JOIN twice USING (day, packet, owner) GROUP BY day, packet, owner
+FROM whole_claim JOIN twice USING (day, packet, owner) GROUP BY day, packet, owner
 
 -- name: I5_operations
 -- An operation has one posting that made it, a packet one refund at most, and neither is there without the other.
 WITH posted AS (
     SELECT operation, count(*) FILTER (WHERE kind IN ('packet', 'topup')) AS made,
         count(*) FILTER (WHERE kind = 'refund') AS refunds, count(DISTINCT day) AS days, min(day) AS day
-    FROM posting GROUP BY operation
+    FROM whole_posting GROUP BY operation
 )
 SELECT format('%s %s: it is %s as an operation%s, %s postings made it, %s refunded it', coalesce(o.kind, 'operation'),
     coalesce(o.id, p.operation), CASE WHEN o.id IS NULL THEN 'not there' ELSE 'there' END,
@@ -140,19 +140,19 @@ SELECT format('%s %s: it is %s as an operation%s, %s postings made it, %s refund
     coalesce(p.made, 0), coalesce(p.refunds, 0)) AS words
 FROM operation o
 FULL JOIN posted p ON p.operation = o.id
-LEFT JOIN packet k ON k.day = o.day AND k.id = o.id
+LEFT JOIN whole_packet k ON k.day = o.day AND k.id = o.id
 WHERE o.id IS NULL OR p.made IS DISTINCT FROM 1 OR p.refunds > 1 OR p.days <> 1 OR p.day <> o.day
     OR (o.kind = 'packet') <> (k.id IS NOT NULL)
 
 -- name: I5_packets
 SELECT format('packet %s of %s has no operation that opened it', k.id, k.owner) AS words
-FROM packet k LEFT JOIN operation o ON o.id = k.id WHERE o.id IS NULL
+FROM whole_packet k LEFT JOIN operation o ON o.id = k.id WHERE o.id IS NULL
 
 -- name: I5_claims
 -- A claim has one posting of its amount to its owner's wallet, and no such posting is there without its claim.
 WITH posted AS (
     SELECT p.day, p.operation, c.owner, count(*) AS postings, sum(p.amount_minor) AS minor
-    FROM posting p LEFT JOIN account c ON c.id = p.credit_account WHERE p.kind = 'claim'
+    FROM whole_posting p LEFT JOIN account c ON c.id = p.credit_account WHERE p.kind = 'claim'
     GROUP BY p.day, p.operation, c.owner
 )
 SELECT CASE WHEN c.packet IS NULL
@@ -160,18 +160,18 @@ SELECT CASE WHEN c.packet IS NULL
     ELSE format('the claim of %s by %s (share %s of packet %s) has %s postings of %s in all', c.amount_minor, c.owner, c.share,
         c.packet, coalesce(p.postings, 0), coalesce(p.minor, 0))
     END AS words
-FROM claim c FULL JOIN posted p ON p.day = c.day AND p.operation = c.packet AND p.owner = c.owner
+FROM whole_claim c FULL JOIN posted p ON p.day = c.day AND p.operation = c.packet AND p.owner = c.owner
 WHERE c.packet IS NULL OR (p.postings, p.minor) IS DISTINCT FROM (1::bigint, c.amount_minor::numeric)
 
 -- name: I5_places
 -- A posting names an item of a settled record, and nothing else names it.
 SELECT format('posting %s/%s/%s (%s of %s, %s) names a record that is not settled', p.shard, p.kafka_offset, p.item, p.kind,
     p.operation, p.amount_minor) AS words
-FROM posting p LEFT JOIN shard s ON s.shard = p.shard
+FROM whole_posting p LEFT JOIN shard s ON s.shard = p.shard
 WHERE NOT coalesce(p.kafka_offset BETWEEN 0 AND s.next_offset - 1, false)
 UNION ALL
 SELECT format('%s postings name item %s of record %s/%s', count(*), item, shard, kafka_offset)
-FROM posting GROUP BY shard, kafka_offset, item HAVING count(*) > 1
+FROM whole_posting GROUP BY shard, kafka_offset, item HAVING count(*) > 1
 
 -- name: I8_records
 -- Every record below the shard's offset is there, and none above; the last one's link is the shard's.

@@ -60,7 +60,7 @@ WHERE sealed_at IS NULL AND day < (now() AT TIME ZONE 'UTC')::date - 1 AND day >
     AND asked_at < now() - interval '5 minutes'
 
 -- name: has_open_packets
-SELECT EXISTS (SELECT FROM packet WHERE day = ANY(:days) AND state = 'open')
+SELECT EXISTS (SELECT FROM whole_packet WHERE day = ANY(:days) AND state = 'open')
 
 -- name: highest_account
 SELECT coalesce(max(id), 0) FROM account
@@ -70,9 +70,9 @@ SELECT coalesce(max(id), 0) FROM account
 INSERT INTO account_day (account, first_version, last_version, day)
 SELECT moved.account, min(moved.version), max(moved.version), moved.day FROM (
     SELECT debit_account AS account, debit_version AS version, day
-    FROM posting WHERE day = ANY(:days) AND debit_account BETWEEN $1 AND $2
+    FROM whole_posting WHERE day = ANY(:days) AND debit_account BETWEEN $1 AND $2
     UNION ALL
-    SELECT credit_account, credit_version, day FROM posting WHERE day = ANY(:days) AND credit_account BETWEEN $1 AND $2
+    SELECT credit_account, credit_version, day FROM whole_posting WHERE day = ANY(:days) AND credit_account BETWEEN $1 AND $2
 ) moved JOIN account ON account.id = moved.account AND account.kind = 'wallet'
 GROUP BY moved.account, moved.day
 ORDER BY moved.account

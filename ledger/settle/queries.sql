@@ -1,5 +1,5 @@
 -- name: ensure_day
--- Before the transaction that needs it, in one of its own.
+-- Before the transaction that needs it, in one of its own. Takes a day back that is detached, too.
 SELECT ensure_day($1)
 
 -- name: position
@@ -24,7 +24,7 @@ SELECT k.id, o.terms, p.commitment, p.opened_at, p.claimed_shares, p.claimed_min
     p.state, p.refunded_minor, p.over_at
 FROM unnest($1::date[], $2::text[], $3::bytea[]) AS k (day, id, identity)
 JOIN LATERAL (
-    SELECT * FROM packet WHERE packet.day = k.day AND packet.id = k.id AND packet.day = ANY(:days) OFFSET 0
+    SELECT * FROM whole_packet packet WHERE packet.day = k.day AND packet.id = k.id AND packet.day = ANY(:days) OFFSET 0
 ) p ON true
 JOIN LATERAL (SELECT terms FROM operation WHERE operation.identity = k.identity OFFSET 0) o ON true
 
@@ -34,12 +34,12 @@ SELECT c.packet, c.share, c.owner, c.sequence, c.amount_minor, c.claimed_at
 FROM unnest($1::date[], $2::text[], $3::integer[], $4::text[]) AS k (day, packet, share, owner)
 JOIN LATERAL (
     (
-        SELECT * FROM claim
+        SELECT * FROM whole_claim claim
         WHERE claim.day = k.day AND claim.packet = k.packet AND claim.share = k.share AND claim.day = ANY(:days) OFFSET 0
     )
     UNION
     (
-        SELECT * FROM claim
+        SELECT * FROM whole_claim claim
         WHERE claim.day = k.day AND claim.packet = k.packet AND claim.owner = k.owner AND claim.day = ANY(:days) OFFSET 0
     )
 ) c ON true

@@ -33,11 +33,11 @@ SELECT s.next_offset, o.identity, o.id, o.at, o.terms, p.state, p.over_at, c.own
     EXISTS (SELECT FROM dead_letter d WHERE d.subject = o.id AND d.decision IS NULL) AS frozen
 FROM shard s
 LEFT JOIN operation o ON o.shard = s.shard AND o.identity = ANY($2)
-LEFT JOIN packet p ON p.day = o.day AND p.id = o.id AND p.day = ANY(:days)
+LEFT JOIN whole_packet p ON p.day = o.day AND p.id = o.id AND p.day = ANY(:days)
 LEFT JOIN LATERAL (
     SELECT array_agg(owner) AS owners, array_agg(share) AS shares, array_agg(sequence) AS sequences,
         array_agg(claimed_at) AS times
-    FROM claim WHERE claim.day = p.day AND claim.packet = p.id AND claim.day = ANY(:days)
+    FROM whole_claim claim WHERE claim.day = p.day AND claim.packet = p.id AND claim.day = ANY(:days)
 ) c ON p.id IS NOT NULL
 WHERE s.shard = $1
 
@@ -51,7 +51,7 @@ ORDER BY expires_at, id LIMIT $5
 
 -- name: open_packets
 -- Which of these packets of these days are open.
-SELECT id FROM packet WHERE day = ANY(:days) AND id = ANY($1) AND state = 'open'
+SELECT id FROM whole_packet WHERE day = ANY(:days) AND id = ANY($1) AND state = 'open'
 
 -- name: wallet_snapshots
 -- All that ever came into and went out of these wallets of a shard, with its next_offset: one statement, one snapshot.
@@ -111,13 +111,13 @@ FROM (
     (
         SELECT debit_version AS version, debit_balance_minor AS balance_minor, -amount_minor AS amount_minor,
             shard, kafka_offset, item, kind, operation, at
-        FROM posting WHERE day = ANY(:days) AND debit_account = $1 AND debit_version > $2 AND debit_version < $3
+        FROM whole_posting WHERE day = ANY(:days) AND debit_account = $1 AND debit_version > $2 AND debit_version < $3
         ORDER BY debit_version LIMIT $4
     )
     UNION ALL
     (
         SELECT credit_version, credit_balance_minor, amount_minor, shard, kafka_offset, item, kind, operation, at
-        FROM posting WHERE day = ANY(:days) AND credit_account = $1 AND credit_version > $2 AND credit_version < $3
+        FROM whole_posting WHERE day = ANY(:days) AND credit_account = $1 AND credit_version > $2 AND credit_version < $3
         ORDER BY credit_version LIMIT $4
     )
     ORDER BY version LIMIT $4
@@ -129,21 +129,21 @@ SELECT identity FROM operation WHERE identity = ANY($1)
 
 -- name: settled_shares
 -- Which of these shares of a packet are in the ledger.
-SELECT share FROM claim WHERE day = ANY(:days) AND packet = $1 AND share = ANY($2)
+SELECT share FROM whole_claim WHERE day = ANY(:days) AND packet = $1 AND share = ANY($2)
 
 -- name: packet_conservation
 -- A packet from three sides: its row, its claims, and what the postings have left in escrow for it. Reads the postings
 -- of a whole day: for demonstrations and audits.
 SELECT p.total_minor, p.claimed_minor, p.refunded_minor, p.claimed_shares, p.state,
     c.claims, c.claims_minor, e.escrow_minor
-FROM packet p
+FROM whole_packet p
 CROSS JOIN LATERAL (
     SELECT count(*)::integer AS claims, coalesce(sum(amount_minor), 0)::bigint AS claims_minor
-    FROM claim WHERE claim.day = ANY(:days) AND claim.packet = p.id
+    FROM whole_claim claim WHERE claim.day = ANY(:days) AND claim.packet = p.id
 ) c
 CROSS JOIN LATERAL (
     SELECT coalesce(sum(CASE kind WHEN 'packet' THEN amount_minor ELSE -amount_minor END), 0)::bigint AS escrow_minor
-    FROM posting WHERE posting.day = ANY(:days) AND posting.operation = p.id
+    FROM whole_posting posting WHERE posting.day = ANY(:days) AND posting.operation = p.id
 ) e
 WHERE p.day = ANY(:days) AND p.id = $1
 
@@ -156,7 +156,7 @@ SELECT coalesce(array_agg(DISTINCT day), '{}') AS days FROM ending WHERE shard =
 -- statement, one snapshot. What is over has nothing left, which a CHECK sees to. With the days again, as they are now.
 SELECT
     (SELECT coalesce(sum(total_minor - claimed_minor - refunded_minor), 0)::bigint
-        FROM packet WHERE day = ANY(:days) AND shard = $1 AND state = 'open') AS left_minor,
+        FROM whole_packet WHERE day = ANY(:days) AND shard = $1 AND state = 'open') AS left_minor,
     (SELECT coalesce(sum(credits_minor - debits_minor), 0)::bigint
         FROM account WHERE shard = $1 AND kind = 'escrow') AS escrow_minor,
     (SELECT count(*) FROM dead_letter WHERE shard = $1 AND decision IS NULL) AS letters_waiting,

@@ -2,7 +2,7 @@
 
 import click
 
-from redpacket.cli import deadletters, proof, redis, rehearsal, stack, workers
+from redpacket.cli import days, deadletters, proof, redis, rehearsal, stack, workers
 from redpacket.cli.commands import Commands
 
 
@@ -21,6 +21,7 @@ for command in (
     *(proof.audit, proof.verify, proof.trace, proof.bench),
     rehearsal.rehearse,
     deadletters.deadletters,
+    days.days,
     redis.redis,
     *(workers.migrate, workers.api, workers.ledger),
 ):

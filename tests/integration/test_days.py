@@ -23,7 +23,7 @@ from redpacket.sql import of_days, read_queries
 from service.statements import Statements
 from tests.audited import assert_holds, audited
 from tests.deployment import LONG_S, Deployment, Worker, claimed, over
-from tests.history import OWNER, make_history, past_days
+from tests.history import OWNER, make_history, past_days, sealed, statement_of
 
 # Those of the ledger's rooms, each by its name; what the audit reads is the whole ledger, by design.
 ROOMS = ("redpacket.books", "ledger.settle", "ledger.owner", "ledger.trace", "ledger.deadletters")
@@ -64,12 +64,10 @@ async def cost_of(connection: asyncpg.Connection, sql: str, *args: Any) -> Cost:
             "SELECT count(DISTINCT l.relation) FROM pg_locks l JOIN pg_class c ON c.oid = l.relation"
             " WHERE l.pid = pg_backend_pid() AND c.relnamespace = 'public'::regnamespace"
         )
-        await connection.execute("ROLLBACK TO before")
         # Twice: the first look at a table fills the session's memory of it.
         for _ in range(2):
-            await connection.execute("SAVEPOINT before")
-            explained = await connection.fetchval(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {sql}", *args)
             await connection.execute("ROLLBACK TO before")
+            explained = await connection.fetchval(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {sql}", *args)
     finally:
         await transaction.rollback()
     (plan,) = json.loads(explained)
@@ -161,19 +159,6 @@ async def costs(deployment: Deployment, packet: OperationId) -> dict[str, Cost]:
         }
 
 
-async def sealed(deployment: Deployment) -> None:
-    """Waits until all past days are sealed, and nobody looks after their packets any more. Some minutes after they were
-    written, which pass at once."""
-    await deployment.rows("UPDATE ledger_day SET asked_at = asked_at - interval '1 hour' WHERE day < current_date")
-    wanted = (
-        "SELECT FROM ledger_day WHERE sealed_at IS NULL AND day < (now() AT TIME ZONE 'UTC')::date - 1"
-        " UNION ALL SELECT FROM ending WHERE day < (now() AT TIME ZONE 'UTC')::date - 1"
-    )
-    async with asyncio.timeout(LONG_S):
-        while await deployment.rows(wanted):
-            await asyncio.sleep(0.1)
-
-
 @pytest.mark.parametrize("days", [60, pytest.param(1_000, marks=pytest.mark.long)])
 async def test_no_statement_looks_at_more_after_many_days_of_service_than_on_the_first(
     deployment: Deployment, days: int, monkeypatch: pytest.MonkeyPatch
@@ -217,15 +202,7 @@ async def _must_not_be(*_: object) -> NoReturn:
 
 
 async def _the_statement_is_whole(deployment: Deployment, worker: Worker, days: int) -> None:
-    statements = Statements(deployment.settings, worker.books)
-    listed, after = [], 0
-    while True:
-        page = await statements.list_entries(OWNER, after, 100)
-        listed += page.entries
-        if page.next is None:
-            break
-        assert len(page.entries) == 100
-        after = int(page.next)
+    listed = await statement_of(deployment, worker)
     (wallet,) = await deployment.rows(
         "SELECT version, credits_minor - debits_minor AS minor FROM account WHERE owner = $1 AND kind = 'wallet'", OWNER
     )

@@ -1,0 +1,1 @@
+"""Which days the ledger has, and the detaching of old ones."""
