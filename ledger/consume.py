@@ -205,7 +205,8 @@ class LedgerConsumer(ConsumerRebalanceListener):
         except (PositionLostError, *POSTGRES_FAILURES) as error:
             # Done or not done: the position in Postgres tells. Read on from there.
             owned.tell(error)
-            if isinstance(error, TimeoutError):
+            # Also where its session was ended: a slow one may be taken for one that stands still (owner/standing.py).
+            if not isinstance(error, PositionLostError):
                 owned.events_max = max(1, owned.events_max // 4)
             self._pause(owned)
             await asyncio.sleep(_AGAIN_S)

@@ -2,6 +2,8 @@
 
 Redis is closed before a Fence is written, so what an older epoch still sends behind it was reserved before. What was
 reserved later comes from a Redis that nobody had closed, and that has maybe confirmed it to somebody.
+
+`FencedEpochs` (redpacket/commit/epochs.py) keeps workers from believing such a Redis; this tells where it did not.
 """
 
 from collections import deque

@@ -23,7 +23,7 @@ from redpacket.books.database import Books, keep_session
 from redpacket.books.deployment import check_deployment, read_keys
 from redpacket.books.locks import lock_shortage
 from redpacket.commit.parts import start_parts
-from redpacket.commit.place import check_redis, deployments_redis
+from redpacket.commit.place import check_redis, deployments_redis, mark_redis
 from redpacket.ids import shard_of
 from redpacket.limits import SETTLING_CONNECTIONS
 from redpacket.log.topic import cluster_id
@@ -88,6 +88,7 @@ async def _run(settings: Settings, stop: asyncio.Event) -> None:
         parts = await start_parts(resources, settings, keys, deployment.topic, books)
         mark = await deployments_redis(books, deployment)
         await check_redis(parts.client, settings, mark)
+        await mark_redis(parts.client, settings, mark)
 
         group = await resources.enter_async_context(asyncio.TaskGroup())
         ends = PacketEnds(parts.client, books, pool, parts.path)

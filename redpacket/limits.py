@@ -1,7 +1,9 @@
 """What one part may take of another, and what follows from it for that other: each number stands here, once."""
 
 # Connections of one process to Postgres: to read (books/), and of a ledger worker to settle and to open shards.
-READING_CONNECTIONS = 8
+READING_CONNECTIONS = 7
+# One more, for what must be read while all the others are taken: which epochs are fenced.
+EPOCH_CONNECTIONS = 1
 SETTLING_CONNECTIONS = 8
 # The migration, an audit, a person at the console, and what Postgres keeps for itself and its standbys.
 _OTHER_CONNECTIONS = 30
@@ -23,7 +25,7 @@ _REDIS_FILES = 64
 
 def postgres_connections(api: int, ledger: int) -> int:
     """The least max_connections with which so many workers are never refused one."""
-    reading = (api + ledger) * READING_CONNECTIONS
+    reading = (api + ledger) * (READING_CONNECTIONS + EPOCH_CONNECTIONS)
     return reading + ledger * SETTLING_CONNECTIONS + _OTHER_CONNECTIONS
 
 
@@ -46,8 +48,8 @@ def watermarks_bytes(evict_mib: int, refuse_mib: int, maxmemory_bytes: int) -> t
 
 def worker_files(clients: int = _CLIENTS_MIN) -> int:
     """Open files that a worker of either kind needs, with so many clients."""
-    connections = READING_CONNECTIONS + SETTLING_CONNECTIONS + REDIS_CONNECTIONS + OPS_CONNECTIONS
-    return connections + _OWN_FILES + clients
+    postgres = READING_CONNECTIONS + EPOCH_CONNECTIONS + SETTLING_CONNECTIONS
+    return postgres + REDIS_CONNECTIONS + OPS_CONNECTIONS + _OWN_FILES + clients
 
 
 def stack_files(api: int, ledger: int, shards: int) -> dict[str, int]:

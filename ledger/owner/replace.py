@@ -42,7 +42,8 @@ async def replace_redis(settings: Settings, to_url: str, *, old_is_dead: bool, s
         deployment, before = await _known(settings)
         new = await resources.enter_async_context(_client(replace(settings, redis_url=to_url)))
         name = redis_name(to_url)
-        if await _is_it_already(new, name, before):
+        held = await _held_mark(new, name, before)
+        if held == before or (held is None and name == before.name):
             say(f"{name} is this deployment's Redis already (generation {before.generation}): nothing is to be done")
             return
         old = None
@@ -53,7 +54,9 @@ async def replace_redis(settings: Settings, to_url: str, *, old_is_dead: bool, s
         timeout_s = settings.postgres_timeout_ms / 1000
         connection = await asyncpg.connect(settings.postgres_url, timeout=timeout_s, command_timeout=10 * timeout_s)
         resources.callback(connection.terminate)
-        after = Mark(before.deployment, before.generation + 1, name)
+        # One that another run has left there, or a Postgres that was restored since, is the one to name.
+        known = held is not None and held.generation > before.generation
+        after = held if held and known else Mark(before.deployment, before.generation + 1, name)
         for _ in range(_TRIES):
             taken = await _take_and_close(connection, old, deployment.shards)
             if taken is None:
@@ -61,7 +64,7 @@ async def replace_redis(settings: Settings, to_url: str, *, old_is_dead: bool, s
             # Before it is named, so that nothing is left to be done behind the COMMIT. A mark of which Postgres knows
             # nothing is believed by nobody.
             await _mark(new, after)
-            if await _name_it(connection, taken, after):
+            if await _name_it(connection, taken, before, after):
                 say(f"{after.name} is this deployment's Redis now (generation {after.generation})")
                 return
         raise ReplaceError(
@@ -78,8 +81,8 @@ async def _known(settings: Settings) -> tuple[Deployment, Mark]:
         return deployment, await deployments_redis(books, deployment)
 
 
-async def _is_it_already(new: ShardClient, name: str, before: Mark) -> bool:
-    """Raises ReplaceError where it must not become it."""
+async def _held_mark(new: ShardClient, name: str, before: Mark) -> Mark | None:
+    """The mark of the new one. Raises ReplaceError where it must not become the deployment's."""
     try:
         await new.load_library()
         held, keeps_all = await read_mark(new), await new.keeps_all()
@@ -89,7 +92,7 @@ async def _is_it_already(new: ShardClient, name: str, before: Mark) -> bool:
         raise ReplaceError(f"the Redis at {name} may forget keys by itself: its maxmemory-policy must be noeviction")
     if held is not None and held.deployment != before.deployment:
         raise ReplaceError(f"the Redis at {name} belongs to another deployment ({held.deployment})")
-    return held == before or (held is None and name == before.name)
+    return held
 
 
 @asynccontextmanager
@@ -130,20 +133,25 @@ async def _take_and_close(connection: asyncpg.Connection, old: ShardClient | Non
 
 async def _mark(new: ShardClient, after: Mark) -> None:
     try:
-        await leave_mark(new, after, over=True)
+        found = await leave_mark(new, after, over=True)
     except ShardUnreachableError as error:
         raise ReplaceError(
             f"the new Redis at {after.name} does not answer any more, so nothing is replaced, and the owners of the old"
             f" one open it anew: {error}"
         ) from error
+    if found != after:
+        raise ReplaceError(
+            f"somebody else has marked the new Redis meanwhile, as {found.name}, generation {found.generation} of"
+            f" {found.deployment}: nothing is replaced by this run. See whether theirs is what you want"
+        )
 
 
-async def _name_it(connection: asyncpg.Connection, taken: Sequence[int], after: Mark) -> bool:
+async def _name_it(connection: asyncpg.Connection, taken: Sequence[int], before: Mark, after: Mark) -> bool:
     """False where somebody has taken a number since: he may have opened the old one."""
     async with connection.transaction():
         await connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
         rows = await connection.fetch(_QUERIES["lock_shards"])
-        if await connection.fetchval(_QUERIES["redis_generation"]) != after.generation - 1:
+        if await connection.fetchval(_QUERIES["redis_generation"]) != before.generation:
             raise ReplaceError("somebody else has replaced it meanwhile: see whether that is what you want")
         if [row["epoch_taken"] for row in rows] != taken:
             return False

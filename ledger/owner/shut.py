@@ -2,6 +2,7 @@
 and every one below the highest Fence, which a Redis that was left behind may still have open.
 
 The ledger keeps it, in the transaction that sets aside or decides, so that no end of a worker or a command can lose it.
+It has an owner open a shard anew; what any worker believes of Redis is in redpacket/commit/epochs.py.
 """
 
 import logging

@@ -37,12 +37,12 @@ class BooksUnavailableError(Exception):
 class Books:
     """A pool that opens connections when they are wanted. Close it with `aclose`."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, connections: int = READING_CONNECTIONS) -> None:
         self._timeout_s = settings.postgres_timeout_ms / 1000
         self._pool = asyncpg.create_pool(
             settings.postgres_url,
             min_size=0,
-            max_size=READING_CONNECTIONS,
+            max_size=connections,
             timeout=self._timeout_s,
             command_timeout=self._timeout_s,
             reset=keep_session,

@@ -14,8 +14,9 @@ from redpacket.settings import Settings
 @click.option(
     "--old-redis-is-dead",
     is_flag=True,
-    help="And make the Redis of the settings its own, as `redis replace --old-is-dead` does: the local stack's cannot"
-    " outlive it.",
+    hidden=True,
+    help="Only for `redpacket up`, whose Redis cannot outlive it: make the Redis of the settings the deployment's, as"
+    " `redis replace --old-is-dead` does. What another one has acknowledged since is lost.",
 )
 def migrate(old_redis_is_dead: bool) -> None:
     """Install or upgrade a deployment.
@@ -26,7 +27,7 @@ def migrate(old_redis_is_dead: bool) -> None:
     from ledger.owner.replace import ReplaceError, replace_redis
 
     settings = environ_settings()
-    deployment = run(install(settings, click.echo))
+    deployment = run(install(settings, click.echo, old_redis_is_dead=old_redis_is_dead))
     if old_redis_is_dead:
         try:
             run(replace_redis(settings, settings.redis_url, old_is_dead=True, say=click.echo))

@@ -1,9 +1,15 @@
-"""Which epochs the ledger has fenced, read all the time: a Redis that is open under a lower one is not believed."""
+"""Which epochs the ledger has fenced, read all the time: a Redis that is open under a lower one is not believed.
+
+Here every worker asks what to believe; `ShutEpochs` (ledger/owner/shut.py) has an owner open a shard anew, and `Fences`
+(ledger/fenced.py) tells what was ignored without an opening to explain it.
+"""
 
 import asyncio
 import logging
 
 from redpacket.books.database import Books, BooksUnavailableError
+from redpacket.limits import EPOCH_CONNECTIONS
+from redpacket.settings import Settings
 from redpacket.shard.client import ShardClient
 
 logger = logging.getLogger(__name__)
@@ -13,15 +19,17 @@ _READ_AGAIN_S = 0.5
 
 
 class FencedEpochs:
-    """Tells the client of each shard's highest Fence. Close it with `aclose`."""
+    """Tells the client of each shard's highest Fence, over a connection of its own: however many readers wait for the
+    others, it is not late. Close it with `aclose`."""
 
-    def __init__(self, client: ShardClient, books: Books) -> None:
+    def __init__(self, client: ShardClient, settings: Settings) -> None:
         self._client = client
-        self._books = books
+        self._books = Books(settings, EPOCH_CONNECTIONS)
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """With one reading made: who starts knows all that was fenced before. Raises BooksUnavailableError."""
+        await self._books.start()
         await self._read()
         self._task = asyncio.create_task(self._keep_reading())
 
@@ -29,6 +37,7 @@ class FencedEpochs:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
+        await self._books.aclose()
 
     async def _keep_reading(self) -> None:
         while True:

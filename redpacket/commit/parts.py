@@ -34,9 +34,9 @@ async def start_parts(
     may be away."""
     client = ShardClient(settings)
     resources.push_async_callback(client.aclose)
-    epochs = FencedEpochs(client, books)
-    await epochs.start()
+    epochs = FencedEpochs(client, settings)
     resources.push_async_callback(epochs.aclose)
+    await epochs.start()
     producer = LogProducer(settings, topic)
     await producer.start()
     resources.push_async_callback(producer.stop)

@@ -4,7 +4,7 @@ from redpacket.books.database import Books
 from redpacket.books.deployment import Deployment, DeploymentError
 from redpacket.settings import Settings
 from redpacket.shard.client import ShardClient, ShardUnreachableError
-from redpacket.shard.mark import Mark, read_mark, redis_name
+from redpacket.shard.mark import Mark, leave_mark, read_mark, redis_name
 
 
 async def deployments_redis(books: Books, deployment: Deployment) -> Mark:
@@ -29,6 +29,18 @@ async def check_redis(client: ShardClient, settings: Settings, ours: Mark) -> No
         raise DeploymentError(why)
 
 
+async def mark_redis(client: ShardClient, settings: Settings, ours: Mark) -> None:
+    """Marks the Redis that `check_redis` let pass, where it has no mark: shards that are open already are not opened,
+    so nothing else would. Raises DeploymentError where it has another mark by now."""
+    try:
+        await client.load_library()
+        found = await leave_mark(client, ours)
+    except ShardUnreachableError:
+        return  # marked when a shard is opened
+    if why := why_not(redis_name(settings.redis_url), found, ours):
+        raise DeploymentError(why)
+
+
 def why_not(name: str, found: Mark | None, ours: Mark) -> str:
     """Why the Redis of this name, marked so, is not the deployment's; '' where it is, however its URL is spelled."""
     if found is None:
@@ -43,8 +55,11 @@ def why_not(name: str, found: Mark | None, ours: Mark) -> str:
         )
     if found.generation > ours.generation:
         return (
-            f"the Redis at {name} was marked as generation {found.generation} of this deployment, of which Postgres"
-            f" knows nothing ({_described(ours)}): a `redpacket redis replace` did not come to its end; run it again"
+            f"the Redis at {name} was marked as generation {found.generation} of this deployment, this process knows"
+            f" {_described(ours)}. Where Redis was replaced while it ran, start it anew. Where `redpacket redis"
+            " replace` did not come to its end, run it again, with the settings that lead to the old one. Where"
+            " Postgres was restored to before a replacement, run `redpacket redis replace --old-is-dead` with these"
+            " settings"
         )
     return (
         f"the Redis at {name} was this deployment's once (generation {found.generation}), and has been replaced by"

@@ -102,8 +102,8 @@ class ShardClient:
         return held.encode() if isinstance(held, str) else held
 
     async def mark(self, mark: bytes, *, over: bool) -> bytes:
-        """The mark that is there now: `mark`, or the one that was there before, unless `over`. The functions must be
-        there. Raises ShardUnreachableError."""
+        """The mark that is there now: `mark`, or the one that was there before, unless `over` and that one is of a
+        lower generation. The functions must be there. Raises ShardUnreachableError."""
         async with self._asking("marking it"):
             held: bytes = await self._redis.fcall(f"mark_{VERSION}", 1, _MARK, mark, "1" if over else "")
         return held
@@ -138,6 +138,10 @@ class ShardClient:
     def learn(self, shard: int, epoch: int) -> None:
         """As `believe`, of a reading that may be older than what is known."""
         self._epochs[shard] = max(epoch, self._epochs.get(shard, 0))
+
+    def least_epoch(self, shard: int) -> int:
+        """The lowest that is believed; 0 where any is."""
+        return self._epochs.get(shard, 0)
 
     def believes(self, shard: int, epoch: int) -> bool:
         return epoch >= self._epochs.get(shard, 0)

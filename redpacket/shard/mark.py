@@ -39,7 +39,8 @@ async def read_mark(client: ShardClient) -> Mark | None:
 
 
 async def leave_mark(client: ShardClient, mark: Mark, *, over: bool = False) -> Mark:
-    """Marks a Redis that has no mark, or, with `over`, any; the mark that it has now. Raises ShardUnreachableError."""
+    """Marks a Redis that has no mark, or, with `over`, one of a lower generation of the same deployment; the mark that
+    it has now. Raises ShardUnreachableError."""
     return _decoded(await client.mark(_encode(mark), over=over))
 
 

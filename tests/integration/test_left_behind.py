@@ -12,6 +12,7 @@ from ledger.audit.findings import Findings
 from ledger.audit.run import audit
 from redpacket.commit.compose import compose_record
 from redpacket.ids import OperationId
+from redpacket.limits import READING_CONNECTIONS
 from redpacket.ops.metrics import LOST_EVENTS
 from redpacket.shard.client import ShardClient, ShardClosedError, ShardUnreachableError
 from redpacket.shard.fence import fence_state
@@ -137,6 +138,21 @@ async def test_a_worker_that_is_still_on_the_redis_left_behind_stops_believing_i
                 await worker.path.claim_share(packet, owner)
 
 
+async def test_a_worker_hears_of_an_opening_while_all_its_reading_connections_are_taken(led: Led) -> None:
+    deployment = led.deployment
+    async with deployment.worker() as worker:
+        pool = worker.books._pool
+        for _ in range(READING_CONNECTIONS):
+            await pool.acquire()
+        try:
+            await deployment.rows("UPDATE shard SET epoch_fenced = 7, epoch_taken = 7")
+            async with asyncio.timeout(LONG_S):
+                while worker.client.believes(0, 6):
+                    await asyncio.sleep(0.02)
+        finally:
+            pool.terminate()
+
+
 async def test_an_epoch_below_a_known_one_is_closed_to_every_call(led: Led) -> None:
     deployment = led.deployment
     async with deployment.worker() as worker:
@@ -161,6 +177,20 @@ async def test_an_epoch_below_a_known_one_is_closed_to_every_call(led: Led) -> N
         # Who has not heard of it goes on.
         async with deployment.worker() as other:
             assert (await fence_state(other.client, shard)).open
+
+
+async def test_what_is_sold_out_under_an_epoch_that_has_passed_is_forgotten(led: Led) -> None:
+    deployment = led.deployment
+    async with deployment.ledger(), deployment.worker() as worker:
+        packet = await deployment.sent(worker, "alice", 1_000, 1)
+        claimed(await worker.path.claim_share(packet, "bob"))
+        sold_out = worker.path._sold_out
+        async with asyncio.timeout(LONG_S):
+            while not sold_out.is_too_late(packet, "carol"):
+                sold_out.remember(packet)
+                await asyncio.sleep(0.02)
+        worker.client.learn(packet.shard, worker.client.least_epoch(packet.shard) + 1)
+        assert not sold_out.is_too_late(packet, "carol")
 
 
 async def test_who_starts_knows_what_the_ledger_has_fenced(led: Led) -> None:

@@ -306,6 +306,75 @@ async def test_a_deployment_that_was_installed_before_its_redis_had_a_name_gets_
         await client.aclose()
 
 
+async def test_an_upgrade_keeps_as_the_redis_only_the_one_in_which_the_shards_were_opened(
+    first: Deployment, second: str
+) -> None:
+    async with first.ledger():
+        pass
+    await first.rows("DELETE FROM redis")
+    (port,) = free_ports(1)
+    for url in (second, f"redis://127.0.0.1:{port}/0"):
+        with pytest.raises(DeploymentError, match="is not seen to be the one in which its shards were opened"):
+            await install(at(first, url).settings, lambda _: None)
+        assert await _generations(first) == []
+    await install(first.settings, lambda _: None)
+    assert await _generations(first) == [(1, redis_name(first.settings.redis_url))]
+    # Only `redpacket up` says so.
+    await first.rows("DELETE FROM redis")
+    await install(at(first, second).settings, lambda _: None, old_redis_is_dead=True)
+    assert await _generations(first) == [(1, redis_name(second))]
+
+
+async def test_a_ledger_worker_marks_a_redis_whose_shards_are_open_already(first: Deployment) -> None:
+    async with first.ledger():
+        pass
+    client = ShardClient(first.settings)
+    try:
+        await client._redis.delete("redpacket:mark")
+        before = [(await fence_state(client, shard)).epoch for shard in range(first.settings.shards)]
+        async with first.ledger(), asyncio.timeout(LONG_S):
+            while await read_mark(client) != Mark(first.topic, 1, redis_name(first.settings.redis_url)):
+                await asyncio.sleep(0.02)
+            assert [(await fence_state(client, shard)).epoch for shard in range(first.settings.shards)] == before
+    finally:
+        await client.aclose()
+
+
+async def test_of_two_replacements_by_two_spellings_the_slower_leaves_the_mark_of_the_faster(
+    first: Deployment, second: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take = replacement._take_and_close
+
+    async def be_overtaken(*args: object) -> list[int] | None:
+        monkeypatch.setattr(replacement, "_take_and_close", take)
+        await _replace(first, second)
+        return await take(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(replacement, "_take_and_close", be_overtaken)
+    with pytest.raises(ReplaceError, match="somebody else has marked the new Redis meanwhile"):
+        await _replace(first, second.replace("127.0.0.1", "localhost"))
+    assert [it for it, _ in await _generations(first)] == [1, 2]
+    async with at(first, second).ledger():
+        pass
+
+
+async def test_after_postgres_was_restored_to_before_a_replacement_the_refusal_names_the_way_on(
+    first: Deployment, second: str
+) -> None:
+    there = at(first, second)
+    await _replace(first, second)
+    async with there.ledger():
+        pass
+    await first.rows("DELETE FROM redis WHERE generation = 2")
+    await first.rows("UPDATE shard SET redis_generation = 1")
+    with pytest.raises(DeploymentError, match="restored to before a replacement, run `redpacket redis replace --old"):
+        await _start(there)
+    await _replace(there, second, old_is_dead=True)
+    assert await _generations(first) == [(1, redis_name(first.settings.redis_url)), (2, redis_name(second))]
+    async with there.ledger(), there.worker() as worker:
+        await there.sent(worker, "alice", 1_000, 5)
+
+
 @pytest.mark.parametrize(
     ("url", "name"),
     [

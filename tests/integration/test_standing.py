@@ -6,7 +6,10 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import asyncpg
+from aiokafka import TopicPartition
 
+from ledger.consume import _EVENTS_MAX, LedgerConsumer, _Owned
+from ledger.progress import Progress
 from ledger.settle.transaction import LogRecord, Settler
 from ledger.worker import SESSION
 from redpacket.log.record import Fence, encode_record
@@ -59,3 +62,25 @@ async def test_the_next_owner_opens_and_settles_its_shards(deployment: Deploymen
             await workers.enter_async_context(_settling_until(deployment, shard, unsent))
         async with deployment.ledger(), deployment.worker() as worker:
             await deployment.settled(worker)
+
+
+async def test_after_its_session_was_ended_a_worker_settles_less_at_once(deployment: Deployment) -> None:
+    """A slow one may have been taken for one that stands still: with as much as before it would be so for ever."""
+    record = Fence(1)
+    chunk = [LogRecord(0, encode_record(record), record)]
+    async with proxied(deployment, "postgres") as (proxy, there):
+        pool = await asyncpg.create_pool(there["postgres_url"], min_size=0, max_size=1, server_settings=SESSION)
+        settler = Settler(pool, lambda _: 0)
+        consumer = LedgerConsumer(deployment.settings, deployment.topic, settler, lambda _: None)
+        consumer._consumer.assign([TopicPartition(deployment.topic, 0)])
+        told: list[Exception] = []
+        owned = consumer._shards[0] = _Owned(0, Progress(0), told.append, position=0)
+        try:
+            proxy.fatal = b"BEGIN"
+            assert not await consumer._settle_chunk(owned, chunk)
+            assert told
+            assert not isinstance(told[0], TimeoutError)
+            assert (owned.position, owned.events_max) == (None, _EVENTS_MAX // 4)
+        finally:
+            pool.terminate()
+            await consumer._consumer.stop()
