@@ -11,7 +11,7 @@ run: .venv
 test: .venv lint
 	.venv/bin/pytest --numprocesses 2 --dist loadfile $(ARGS)
 
-# One part after the other fails under load, then every answer is held against the ledger: some ten minutes. Prints its
+# One part after the other fails under load, then every answer is held against the ledger: some fifteen minutes. Prints its
 # seed, times to recover, and what was answered meanwhile; FAULT_SEED=1 make test-faults plays one again.
 # And the tests that take half a minute or more.
 test-faults: .venv
