@@ -1,10 +1,14 @@
 -- Before 0.1.0 files were changed after they had been applied (texts.txt). What an earlier text has made differently is
 -- brought to what the present one makes. Where there is nothing to mend, nothing is looked through.
 
-ALTER TABLE claim DROP CONSTRAINT IF EXISTS claim_day_packet_fkey;
-
 DO $$
 BEGIN
+    -- Not by IF EXISTS, which locks each partition of the table whether it has the constraint or not.
+    IF EXISTS (
+        SELECT FROM pg_constraint WHERE conrelid = 'claim'::regclass AND conname = 'claim_day_packet_fkey'
+    ) THEN
+        ALTER TABLE claim DROP CONSTRAINT claim_day_packet_fkey;
+    END IF;
     IF NOT EXISTS (
         SELECT FROM information_schema.columns
         WHERE table_schema = current_schema() AND table_name = 'packet' AND column_name = 'last_sequence'

@@ -66,18 +66,29 @@ SELECT EXISTS (SELECT FROM whole_packet WHERE day = ANY(:days) AND state = 'open
 SELECT coalesce(max(id), 0) FROM account
 
 -- name: keep_account_day
--- Where the wallets of some accounts moved on a day. Again so where something was settled late: only the end has moved.
+-- The lowest and the highest version of each of some wallets on a day, by four looks into its indexes: that a day or a
+-- wallet has many postings costs nothing. Again so where something was settled late: only the end has moved.
 INSERT INTO account_day (account, first_version, last_version, day)
-SELECT moved.account, min(moved.version), max(moved.version), moved.day FROM (
-    SELECT debit_account AS account, debit_version AS version, day
-    FROM whole_posting WHERE day = ANY(:days) AND debit_account BETWEEN $1 AND $2
-    UNION ALL
-    SELECT credit_account, credit_version, day FROM whole_posting WHERE day = ANY(:days) AND credit_account BETWEEN $1 AND $2
-) moved JOIN account ON account.id = moved.account AND account.kind = 'wallet'
-GROUP BY moved.account, moved.day
-ORDER BY moved.account
+SELECT wallet.id, least(debited.lowest, credited.lowest), greatest(debited.highest, credited.highest), (:days)[1]
+FROM (SELECT id FROM account WHERE kind = 'wallet' AND id BETWEEN $1 AND $2) wallet
+CROSS JOIN LATERAL (SELECT
+    (SELECT debit_version FROM whole_posting WHERE day = ANY(:days) AND debit_account = wallet.id
+        ORDER BY debit_version LIMIT 1) AS lowest,
+    (SELECT debit_version FROM whole_posting WHERE day = ANY(:days) AND debit_account = wallet.id
+        ORDER BY debit_version DESC LIMIT 1) AS highest
+) debited
+CROSS JOIN LATERAL (SELECT
+    (SELECT credit_version FROM whole_posting WHERE day = ANY(:days) AND credit_account = wallet.id
+        ORDER BY credit_version LIMIT 1) AS lowest,
+    (SELECT credit_version FROM whole_posting WHERE day = ANY(:days) AND credit_account = wallet.id
+        ORDER BY credit_version DESC LIMIT 1) AS highest
+) credited
+WHERE coalesce(debited.lowest, credited.lowest) IS NOT NULL
+ORDER BY wallet.id
 ON CONFLICT (account, first_version) DO UPDATE SET last_version = excluded.last_version
 WHERE account_day.last_version < excluded.last_version
 
 -- name: seal_day
-UPDATE ledger_day SET sealed_at = now() WHERE day = $1 AND sealed_at IS NULL
+-- Not where somebody has asked for the day meanwhile: what they write is not in account_day.
+UPDATE ledger_day SET sealed_at = now()
+WHERE day = $1 AND sealed_at IS NULL AND asked_at < now() - interval '5 minutes'

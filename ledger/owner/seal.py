@@ -12,8 +12,8 @@ from redpacket.sql import of_days, read_queries
 _QUERIES = read_queries("ledger.owner")
 # One of them does it for all shards.
 _SHARD = 0
-# Looked through by one statement: some 0.1 s of Postgres.
-_ACCOUNTS_AT_ONCE = 20_000
+# Of one statement: some 0.1 s of Postgres.
+_ACCOUNTS_AT_ONCE = 5_000
 
 
 class DaySealer:

@@ -210,6 +210,36 @@ async def _the_statement_is_whole(deployment: Deployment, worker: Worker, days: 
     assert listed[-1].balance_after == sum(it.amount for it in listed) == wallet["minor"]
 
 
+async def test_sealing_a_day_costs_the_same_however_much_was_moved_on_it(deployment: Deployment) -> None:
+    async with deployment.ledger(), deployment.worker() as worker:
+        packet = await deployment.sent(worker, OWNER, 10_000, 5_000)
+        await deployment.settled(worker)
+        (row,) = await deployment.rows("SELECT max(id) AS id FROM account")
+        keep = of_days(read_queries("ledger.owner")["keep_account_day"], [packet.date])
+        async with planning_as_a_worker(deployment) as connection:
+            before = await cost_of(connection, keep, 1, row["id"])
+            # All out of one escrow, which is one of these accounts.
+            for start in range(0, 5_000, 500):
+                claims = (worker.path.claim_share(packet, f"p{n}") for n in range(start, start + 500))
+                assert len([claimed(it) for it in await asyncio.gather(*claims)]) == 500
+            await deployment.settled(worker)
+            after = await cost_of(connection, keep, 1, row["id"])
+    # An index is a level or two deeper, no more.
+    assert (after.locks, after.blocks <= 2 * before.blocks + 10) == (before.locks, True), (before, after)
+
+
+async def test_a_day_that_is_asked_for_meanwhile_is_not_sealed(deployment: Deployment) -> None:
+    day = past_days(5)[0]
+    seal = read_queries("ledger.owner")["seal_day"]
+    of_day = "SELECT sealed_at FROM ledger_day WHERE day = $1"
+    await deployment.rows("SELECT ensure_day($1)", day)
+    await deployment.rows(seal, day)
+    assert [row["sealed_at"] for row in await deployment.rows(of_day, day)] == [None]
+    await deployment.rows("UPDATE ledger_day SET asked_at = asked_at - interval '1 hour' WHERE day = $1", day)
+    await deployment.rows(seal, day)
+    assert None not in [row["sealed_at"] for row in await deployment.rows(of_day, day)]
+
+
 async def test_everything_goes_on_while_somebody_holds_an_old_day_for_himself(deployment: Deployment) -> None:
     """The same from outside: who touches a partition that is locked waits. Often enough for Postgres to keep plans."""
     async with deployment.ledger(), deployment.worker() as worker:
