@@ -69,22 +69,26 @@ SELECT coalesce(max(id), 0) FROM account
 -- The lowest and the highest version of each of some wallets on a day, by four looks into its indexes: that a day or a
 -- wallet has many postings costs nothing. Again so where something was settled late: only the end has moved.
 INSERT INTO account_day (account, first_version, last_version, day)
-SELECT wallet.id, least(debited.lowest, credited.lowest), greatest(debited.highest, credited.highest), (:days)[1]
-FROM (SELECT id FROM account WHERE kind = 'wallet' AND id BETWEEN $1 AND $2) wallet
-CROSS JOIN LATERAL (SELECT
-    (SELECT debit_version FROM whole_posting WHERE day = ANY(:days) AND debit_account = wallet.id
-        ORDER BY debit_version LIMIT 1) AS lowest,
-    (SELECT debit_version FROM whole_posting WHERE day = ANY(:days) AND debit_account = wallet.id
-        ORDER BY debit_version DESC LIMIT 1) AS highest
-) debited
-CROSS JOIN LATERAL (SELECT
-    (SELECT credit_version FROM whole_posting WHERE day = ANY(:days) AND credit_account = wallet.id
-        ORDER BY credit_version LIMIT 1) AS lowest,
-    (SELECT credit_version FROM whole_posting WHERE day = ANY(:days) AND credit_account = wallet.id
-        ORDER BY credit_version DESC LIMIT 1) AS highest
-) credited
-WHERE coalesce(debited.lowest, credited.lowest) IS NOT NULL
-ORDER BY wallet.id
+WITH chunk AS MATERIALIZED (SELECT id, kind FROM account WHERE id BETWEEN $1 AND $2) -- by its key, and not by its kind
+SELECT chunk.id, moved.lowest, moved.highest, (:days)[1]
+FROM chunk CROSS JOIN LATERAL (
+    SELECT
+        least(
+            (SELECT debit_version FROM whole_posting WHERE day = ANY(:days) AND debit_account = chunk.id
+                ORDER BY debit_version LIMIT 1),
+            (SELECT credit_version FROM whole_posting WHERE day = ANY(:days) AND credit_account = chunk.id
+                ORDER BY credit_version LIMIT 1)
+        ) AS lowest,
+        greatest(
+            (SELECT debit_version FROM whole_posting WHERE day = ANY(:days) AND debit_account = chunk.id
+                ORDER BY debit_version DESC LIMIT 1),
+            (SELECT credit_version FROM whole_posting WHERE day = ANY(:days) AND credit_account = chunk.id
+                ORDER BY credit_version DESC LIMIT 1)
+        ) AS highest
+    OFFSET 0
+) moved
+WHERE chunk.kind = 'wallet' AND moved.lowest IS NOT NULL
+ORDER BY chunk.id
 ON CONFLICT (account, first_version) DO UPDATE SET last_version = excluded.last_version
 WHERE account_day.last_version < excluded.last_version
 

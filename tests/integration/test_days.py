@@ -223,6 +223,7 @@ async def test_sealing_a_day_costs_the_same_however_much_was_moved_on_it(deploym
                 claims = (worker.path.claim_share(packet, f"p{n}") for n in range(start, start + 500))
                 assert len([claimed(it) for it in await asyncio.gather(*claims)]) == 500
             await deployment.settled(worker)
+            await deployment.rows("VACUUM account")  # of what its rows were before each movement
             after = await cost_of(connection, keep, 1, row["id"])
     # An index is a level or two deeper, no more.
     assert (after.locks, after.blocks <= 2 * before.blocks + 10) == (before.locks, True), (before, after)
