@@ -45,7 +45,7 @@ class FencedEpochs:
             try:
                 await self._read()
             except BooksUnavailableError:
-                pass  # without Postgres nothing is settled, so nothing is opened either: what is known stands
+                pass  # what is known stands; without Postgres nothing is opened, and a link cut here alone delays this
             except Exception:
                 logger.exception("reading the epochs that are fenced")
 
